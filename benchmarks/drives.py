@@ -33,7 +33,7 @@ from tests.support.seed_process import SeedProcess
 
 OFFICIAL, OURS = SEEDERS = ("official", "ours")
 TIMEOUT = 600.0
-SETTLE_SECONDS = 45.0
+REST_SECONDS = 45.0
 """After all is synced, before the resident set is read once more: what is idle may have been put away."""
 AT_ONCE = 50
 """Drives that the publisher is asked to make side by side."""
@@ -53,9 +53,9 @@ class Sync:
     """Bytes resident with nothing to seed."""
     peak: int
     """Largest resident set until all was synced, bytes."""
-    settled: int
+    resting: int
     """Bytes resident SETTLE_SECONDS later, the publisher still connected."""
-    settling_cpu: float
+    resting_cpu: float
     """CPU seconds meanwhile: announcing, mostly."""
 
     @property
@@ -64,8 +64,8 @@ class Sync:
         return (self.peak - self.empty) / self.drives
 
     @property
-    def settled_per_drive(self) -> float:
-        return (self.settled - self.empty) / self.drives
+    def resting_per_drive(self) -> float:
+        return (self.resting - self.empty) / self.drives
 
 
 class Bench:
@@ -107,7 +107,7 @@ class Bench:
                 ended = time.monotonic()
                 spent = usage(process.pid)
                 served = usage(self.publisher.pid).cpu - before
-                time.sleep(SETTLE_SECONDS)
+                time.sleep(REST_SECONDS)
                 return Sync(
                     seeder=seeder,
                     drives=len(self.keys),
@@ -116,8 +116,8 @@ class Bench:
                     publisher_cpu=served,
                     empty=empty,
                     peak=spent.peak_rss,
-                    settled=resident(process.pid),
-                    settling_cpu=usage(process.pid).cpu - spent.cpu,
+                    resting=resident(process.pid),
+                    resting_cpu=usage(process.pid).cpu - spent.cpu,
                 )
         finally:
             shutil.rmtree(storage, ignore_errors=True)
@@ -169,8 +169,8 @@ FIELDS = {
     "cpu": 1.0,
     "publisher_cpu": 1.0,
     "peak_per_drive": 1e3,
-    "settled_per_drive": 1e3,
-    "settling_cpu": 1.0,
+    "resting_per_drive": 1e3,
+    "resting_cpu": 1.0,
 }
 """The columns of the table, and what each is divided by in there."""
 

@@ -65,7 +65,7 @@ def measure(drives: int, workers: int, rounds: int, clock: Clock) -> None:
 
     now = timezone.now()
     fill(drives, workers, now)
-    settle(now)
+    refresh_all(now)
     ask = Asker(clock)
     print(f"{drives:,} drives, {workers:,} workers. Milliseconds to the first byte; processor time.")
     print(f"{'address':<50}{'median':>8}{'p95':>8}{'queries':>9}{'ours':>8}{'database':>10}", flush=True)
@@ -86,7 +86,7 @@ def measure(drives: int, workers: int, rounds: int, clock: Clock) -> None:
     print(f"{slow} of {len(addresses())} are above {BUDGET:.0f} ms.")
 
 
-def settle(now: datetime) -> None:
+def refresh_all(now: datetime) -> None:
     """What the control plane does by itself within seconds."""
     from django.db import connection
 

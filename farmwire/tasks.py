@@ -100,7 +100,7 @@ def host_of(worker: NodeId) -> str:
     return worker[:12]
 
 
-MAX_LOOK_AGAIN = 500
+MAX_SEARCH_AGAIN = 500
 """Keys of one `Refresh`. Ours."""
 
 
@@ -117,7 +117,7 @@ class Configure(Message, frozen=True, kw_only=True):
 
 
 class Refresh(Message, frozen=True, kw_only=True):
-    """Report every replica now, changed or not; or, with `look_again`, look for the blocks that other
+    """Report every replica now, changed or not; or, with `search_again`, look for the blocks that other
     replicas of these keys have."""
 
-    look_again: Annotated[list[Key], Meta(max_length=MAX_LOOK_AGAIN)] = []
+    search_again: Annotated[list[Key], Meta(max_length=MAX_SEARCH_AGAIN)] = []

@@ -54,7 +54,7 @@ class BodyLimit:
             # as if the client had disconnected: Django drops the body and sends no answer
             return {"type": "http.disconnect"} if refused else message
 
-        async def noted(message: Message) -> None:
+        async def recorded(message: Message) -> None:
             nonlocal started
             if started or not refused:
                 started = True
@@ -63,7 +63,7 @@ class BodyLimit:
         try:
             refused = self._status(announced, announced)
             if not refused:
-                await self._app(scope, counted, noted)
+                await self._app(scope, counted, recorded)
             if refused and not started:
                 await _refuse(send, refused, as_problem=scope["path"].startswith(API))
         finally:

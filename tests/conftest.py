@@ -90,7 +90,7 @@ def redis_program() -> str:
 
 @pytest.fixture
 def redis_server(redis_program: str) -> Iterator[RedisServer]:
-    """Started, empty, open to whoever is on this machine."""
+    """Started, empty, open to every user of this machine."""
     server = RedisServer()
     server.start()
     try:

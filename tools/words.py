@@ -1,9 +1,10 @@
-"""Refuse words that docs/glossary.md rejects, in names and docstrings of every package and of test helpers.
+"""Refuse words that docs/glossary.md rejects, in names and docstrings of every package and of the tests.
 
     python tools/words.py [PATH...]   list them, file by file (exit status 1 if there are any)
 
 It checks the names that code defines (modules, classes, functions, parameters, variables, attributes), split
-at underscores and capitals, and docstrings, also those below fields and constants.
+at underscores and capitals, and docstrings, also those below fields and constants. Names of tests are
+sentences: they are checked as docstrings are.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ ROOMS: Final = (
     "farmwire",
     "hypercore-py/examples",
     "hypercore-py/src",
-    "hypercore-py/tests/support",
+    "hypercore-py/tests",
     "seederfarm",
-    "tests/support",
+    "tests",
     "tools",
     "workers",
 )
@@ -55,8 +56,20 @@ IN_NAMES: Final = {
     "steer": "update",
     **dict.fromkeys(("vouch", "vouched", "vouches"), "is_unchanged, verify"),
     "warmth": "stage",
+    **dict.fromkeys(("look", "looks", "looked"), "poll, check, search, lookup"),
+    **dict.fromkeys(("forget", "forgets", "forgot", "forgotten"), "discard, remove, expire"),
+    **dict.fromkeys(("note", "notes", "noted"), "record, event, problem"),
+    **dict.fromkeys(("trouble", "troubles", "troubled"), "problem"),
+    **dict.fromkeys(("allowance", "allowances"), "budget, limit"),
+    **dict.fromkeys(("settle", "settles", "settled", "settling"), "what it does: finish, idle, stable"),
 }
 """The same, in names alone."""
+PHRASES: Final = re.compile(r"look_?(up|ahead)|looks_like", re.IGNORECASE)
+"""Parts of names that are terms of the field."""
+FIELDS: Final = frozenset({"note"})
+"""Whole names of fields and parameters that are not rejected: the note that a person writes."""
+TERMS: Final = {"dashboard": frozenset({"look", "looks"})}
+"""Words that are terms of a room: a look is word, shape and colour of a state on pages."""
 PARAMETERS: Final = {"within": "timeout"}
 """The same, for whole names of parameters."""
 
@@ -72,8 +85,9 @@ class Finding(NamedTuple):
     """The name, or "docstring"."""
 
 
-def check(source: str, stem: str = "") -> list[Finding]:
-    """Rejected words in Python source, by line. `stem`: the module's name. Raises SyntaxError."""
+def check(source: str, stem: str = "", terms: frozenset[str] = frozenset()) -> list[Finding]:
+    """Return rejected words in Python source, by line. `stem`: the module's name; `terms`: words that are not
+    rejected. Raises SyntaxError."""
     tree = ast.parse(source)
     found = [*_in_name(stem, 1)]
     for node in ast.walk(tree):
@@ -86,18 +100,18 @@ def check(source: str, stem: str = "") -> list[Finding]:
                 for word in WORD.findall(re.sub(r"`[^`]*`", "", line))
                 if word in IN_BOTH
             ]
-    return sorted(set(found))
+    return sorted({finding for finding in found if finding.word not in terms})
 
 
 def _in_names(node: ast.AST) -> Iterator[Finding]:
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield from _in_name(node.name, node.lineno)
-        case ast.arg():
+        case ast.arg() if node.arg not in FIELDS:
             yield from _in_name(node.arg, node.lineno)
             if node.arg in PARAMETERS:
                 yield Finding(node.lineno, node.arg, PARAMETERS[node.arg], node.arg)
-        case ast.Name(ctx=ast.Store()):
+        case ast.Name(ctx=ast.Store()) if node.id not in FIELDS:
             yield from _in_name(node.id, node.lineno)
         case ast.Attribute(ctx=ast.Store()):
             yield from _in_name(node.attr, node.lineno)
@@ -106,8 +120,9 @@ def _in_names(node: ast.AST) -> Iterator[Finding]:
 
 
 def _in_name(name: str, line: int) -> Iterator[Finding]:
-    for part in PART.findall(name):
-        if (instead := IN_NAMES.get(part.lower())) is not None:
+    rejected = IN_BOTH if name.startswith("test_") else IN_NAMES
+    for part in PART.findall(PHRASES.sub("", name)):
+        if (instead := rejected.get(part.lower())) is not None:
             yield Finding(line, part.lower(), instead, name)
 
 
@@ -133,7 +148,8 @@ def main(arguments: list[str]) -> int:
     """Print what is found below the given paths, else below ROOMS. Returns the exit status."""
     count = 0
     for path in files(tuple(arguments) or ROOMS):
-        for found in check(path.read_text(), path.stem):
+        room = path.relative_to(ROOT).parts[0]
+        for found in check(path.read_text(), path.stem, TERMS.get(room, frozenset())):
             count += 1
             print(
                 f"{path.relative_to(ROOT)}:{found.line}: {found.place}: {found.word} (write: {found.instead})"

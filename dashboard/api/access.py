@@ -13,7 +13,7 @@ from ninja.security import HttpBearer
 
 from seederfarm.registry.models import ApiToken
 from seederfarm.registry.models.access import Scope
-from seederfarm.registry.roles import LOOK
+from seederfarm.registry.roles import VIEW
 from seederfarm.registry.services import find_api_token
 from seederfarm.registry.services.log import ByToken
 
@@ -76,7 +76,7 @@ class BearerToken(HttpBearer):
         return Caller(found.user, found)
 
 
-READ: Final = BearerToken(Scope.READ, LOOK)
+READ: Final = BearerToken(Scope.READ, VIEW)
 
 
 def caller_of(request: HttpRequest) -> Caller:

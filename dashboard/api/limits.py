@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from seederfarm.registry.buckets import Allowance, Buckets
+from seederfarm.registry.buckets import Buckets, RateLimit
 from seederfarm.registry.logins import place_of
 
 MAX_COUNTED: Final = 10_000
 """Tokens and addresses that are counted; beyond it the least recently used are removed. Ours."""
 MAX_KNOWN: Final = 1_000
 """Valid tokens that are remembered. Ours."""
-REQUESTS: Final = Allowance(200, 0.0625)
+REQUESTS: Final = RateLimit(200, 0.0625)
 """For one token: 16 a second, and 200 at once. Ours."""
-REFUSED: Final = Allowance(20, 30.0)
+REFUSED: Final = RateLimit(20, 30.0)
 """Refused tokens from one address (IPv6: a /64): as for logins."""
 
 

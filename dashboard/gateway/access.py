@@ -11,7 +11,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.http import urlencode
 
-from seederfarm.registry.roles import LOOK
+from seederfarm.registry.roles import VIEW
 from seederfarm.registry.services.file_links import read_link
 
 from ..api.access import READ
@@ -59,7 +59,7 @@ async def admitted(
         return Visitor(f"user {caller.user.pk}")
     user = await request.auser()
     if user.is_authenticated and not on_files_origin(request):
-        if not await user.ahas_perm(LOOK):
+        if not await user.ahas_perm(VIEW):
             raise Refused(
                 403, "You may not see files", "Your account has no role. An administrator gives one."
             )

@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from seederfarm.registry.roles import LOOK
+from seederfarm.registry.roles import VIEW
 
 from ..streaming import release_database
 from .hub import MAX_TOPICS_EACH, Full, Hub, Render
@@ -60,7 +60,7 @@ async def live(request: HttpRequest) -> HttpResponseBase:
     """The event stream: 401 without a login, 403 without a role, 400 without topics, 503 above its bounds."""
     async with hub().entering:
         user = await request.auser()
-        may_look = user.is_authenticated and await user.ahas_perm(LOOK)
+        may_look = user.is_authenticated and await user.ahas_perm(VIEW)
         await release_database()
     if not user.is_authenticated:
         return HttpResponse("log in first\n", status=401, content_type="text/plain")

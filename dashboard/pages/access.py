@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from hypercore.keys import encode_key
-from seederfarm.registry.roles import LOOK
+from seederfarm.registry.roles import VIEW
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -23,7 +23,7 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 def page(view: View[P]) -> View[P]:
     """A page to look at, for viewers, operators and admins. Accounts without a role get 403."""
-    return never_cache(require_safe(login_required(_permitted(LOOK, view))))
+    return never_cache(require_safe(login_required(_permitted(VIEW, view))))
 
 
 def form_page(permission: str) -> Callable[[View[P]], View[P]]:

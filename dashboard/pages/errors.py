@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from seederfarm.registry.roles import LOOK
+from seederfarm.registry.roles import VIEW
 
 from ..reads.frame import theme_of
 
@@ -41,7 +41,7 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """With the way out for an account without a role, which sees no page."""
     user = getattr(request, "user", None)
-    if user is None or not user.is_authenticated or user.has_perm(LOOK):
+    if user is None or not user.is_authenticated or user.has_perm(VIEW):
         return _page(request, 403)
     title, text = "Your account has no role yet", "An administrator can make it a viewer, operator or admin."
     shown = {"status": 403, "name": "forbidden", "title": title, "text": text, "may_leave": True}

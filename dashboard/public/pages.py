@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
-from seederfarm.registry.buckets import Allowance, Buckets
+from seederfarm.registry.buckets import Buckets, RateLimit
 from seederfarm.registry.logins import place_of
 from seederfarm.registry.models import Drive
 
@@ -29,7 +29,7 @@ from .badge import svg_of
 
 MAX_AGE: Final = 60
 """Seconds for which browsers and caches may keep an answer."""
-ASKED: Final = Allowance(60, 1.0)
+ASKED: Final = RateLimit(60, 1.0)
 """Requests from one address (IPv6: a /64): one a second, and 60 at once. Ours."""
 MAX_COUNTED: Final = 10_000
 """Addresses whose requests are counted. Ours."""

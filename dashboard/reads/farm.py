@@ -53,7 +53,7 @@ class Numbers:
     """Bytes within a day."""
     workers: int
     online: int
-    worker_note: str
+    worker_detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +206,8 @@ def _numbers(
     now: datetime,
 ) -> Numbers:
     rest = [f"{by_health[health]:,} {health.label}" for health in WORST_FIRST[:-1] if by_health[health]]
-    troubled = [worker.name for worker, look in workers if look.word in ("Lost", "Silent")]
-    online = len(workers) - len(troubled)
+    silent = [worker.name for worker, look in workers if look.word in ("Lost", "Silent")]
+    online = len(workers) - len(silent)
     return Numbers(
         drives=sum(by_health.values()),
         safe=by_health[Health.SAFE],
@@ -221,7 +221,7 @@ def _numbers(
         served=served(now - DAY),
         workers=len(workers),
         online=online,
-        worker_note=f"{troubled[0]} is not heard" if troubled else "",
+        worker_detail=f"{silent[0]} is not heard" if silent else "",
     )
 
 

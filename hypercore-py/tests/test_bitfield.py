@@ -159,7 +159,7 @@ def test_mixed_pages_and_runs_of_whole_ones_are_bounded() -> None:
         field.set_range(2 * page * PAGE_BITS, (2 * page + 1) * PAGE_BITS)
         field.load_words((2 * page + 5000) * PAGE_BITS, b"\xff" * (PAGE_BITS // 8))
     assert field.count == 4 * 16 + 4 * PAGE_BITS
-    field.forget_pages()
+    field.discard_pages()
     field.set_range(1, 1 + 2**40)
     for page in range(1, 1000):
         field.set_range(2 * page * PAGE_BITS, (2 * page + 1) * PAGE_BITS, False)

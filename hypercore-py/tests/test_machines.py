@@ -139,7 +139,7 @@ def topic_schedule(now: float) -> TopicSchedule:
 
 
 def rate_limit(now: float) -> RateLimit:
-    """Somebody waits for a debt to be paid."""
+    """A peer waits for a debt to be paid."""
     limit = RateLimit()
     limit.set_rate(1000.0, now)
     limit.consume(5000)
@@ -312,7 +312,7 @@ def test_garbage_raises_nothing_but_protocol_errors(name: str) -> None:
     [
         (channel.TRANSITIONS, channel.ChannelState.NEW, {channel.ChannelState.CLOSED}),
         (sessions.TRANSITIONS, sessions.Stage.NEW, sessions.OVER),
-        (store.TRANSITIONS, store.FlushState.PREPARED, {store.FlushState.SETTLED}),
+        (store.TRANSITIONS, store.FlushState.PREPARED, {store.FlushState.CLOSED}),
     ],
 )
 def test_every_state_of_a_table_is_reached_and_only_the_last_ones_have_no_way_on(

@@ -188,24 +188,24 @@ def test_a_version_1_manifest_with_newer_fields_is_read_as_the_official_decoder_
 def test_the_number_of_signers_is_bounded() -> None:
     signer = Signer(bytes(32), bytes(32))
     for version in (0, 1):
-        most = Manifest(version=version, quorum=0, signers=(signer,) * MAX_SIGNERS)
-        assert Manifest.decode(Reader(to_bytes(most))) == most
+        largest = Manifest(version=version, quorum=0, signers=(signer,) * MAX_SIGNERS)
+        assert Manifest.decode(Reader(to_bytes(largest))) == largest
         more = Manifest(version=version, quorum=0, signers=(signer,) * (MAX_SIGNERS + 1))
         with pytest.raises(FrameDecodeError, match="at most"):
             Manifest.decode(Reader(to_bytes(more)))
 
 
 def test_the_number_of_linked_cores_is_bounded() -> None:
-    most = Manifest(version=2, quorum=0, signers=(), linked=(bytes(32),) * MAX_LINKED)
-    assert Manifest.decode(Reader(to_bytes(most))) == most
+    largest = Manifest(version=2, quorum=0, signers=(), linked=(bytes(32),) * MAX_LINKED)
+    assert Manifest.decode(Reader(to_bytes(largest))) == largest
     more = Manifest(version=2, quorum=0, signers=(), linked=(bytes(32),) * (MAX_LINKED + 1))
     with pytest.raises(FrameDecodeError, match="at most"):
         Manifest.decode(Reader(to_bytes(more)))
 
 
 def test_the_user_data_is_bounded() -> None:
-    most = Manifest(version=2, quorum=0, signers=(), user_data=bytes(MAX_USER_DATA_BYTES))
-    assert Manifest.decode(Reader(to_bytes(most))) == most
+    largest = Manifest(version=2, quorum=0, signers=(), user_data=bytes(MAX_USER_DATA_BYTES))
+    assert Manifest.decode(Reader(to_bytes(largest))) == largest
     more = Manifest(version=2, quorum=0, signers=(), user_data=bytes(MAX_USER_DATA_BYTES + 1))
     with pytest.raises(FrameDecodeError, match="at most"):
         Manifest.decode(Reader(to_bytes(more)))

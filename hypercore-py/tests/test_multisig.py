@@ -93,8 +93,8 @@ def test_garbage_raises_only_frame_decode_error(garbage: bytes, version: int) ->
 @pytest.mark.parametrize("version", [0, 1])
 def test_proofs_and_patch_nodes_are_bounded(version: int) -> None:
     proof, node = SignerProof(0, bytes(64)), Node(0, 0, bytes(32))
-    most = MultiSignature(proofs=(proof,) * MAX_PROOFS, patch=(node,) * MAX_PATCH_NODES)
-    assert MultiSignature.decode(most.encode(version=version), version=version) == most
+    largest = MultiSignature(proofs=(proof,) * MAX_PROOFS, patch=(node,) * MAX_PATCH_NODES)
+    assert MultiSignature.decode(largest.encode(version=version), version=version) == largest
     for more in (
         MultiSignature(proofs=(proof,) * (MAX_PROOFS + 1)),
         MultiSignature(proofs=(proof,), patch=(node,) * (MAX_PATCH_NODES + 1)),

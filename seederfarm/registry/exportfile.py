@@ -62,7 +62,7 @@ class Document(NamedTuple):
     """By key (hex)."""
     sources: dict[str, Item]
     """By name."""
-    notes: list[Problem]
+    problems: list[Problem]
     """What is not understood and left out: fields of a newer farm, keys that are named twice."""
 
 
@@ -126,7 +126,7 @@ def _add(
     for field, value in data.items():
         reader = fields.get(field)
         if reader is None:
-            found.notes.append(Problem(number, f"{field[:40]!r} is not understood and left out"))
+            found.problems.append(Problem(number, f"{field[:40]!r} is not understood and left out"))
             continue
         try:
             values[field] = reader(value)
@@ -135,7 +135,9 @@ def _add(
     identity = values.pop(name)
     if identity in items:
         what = identity if name == "source" else identity[:16] + "…"
-        found.notes.append(Problem(number, f"{what} was there in line {items[identity].line}, which counts"))
+        found.problems.append(
+            Problem(number, f"{what} was there in line {items[identity].line}, which counts")
+        )
         return
     items[identity] = Item(number, values)
 

@@ -16,18 +16,18 @@ import math
 from collections import OrderedDict
 from typing import Final
 
-from .buckets import Allowance, Buckets
+from .buckets import Buckets, RateLimit
 
 MAX_COUNTED: Final = 10_000
 """Accounts and addresses, of each of three kinds, whose attempts are counted; beyond it the least recently
 used are removed. Ours: about 2 MB a kind."""
 MAX_KNOWN: Final = 1_000
 """Pairs of account and address that logged in successfully. Ours."""
-PAIR: Final = Allowance(5, 60.0)
+PAIR: Final = RateLimit(5, 60.0)
 """For one account from one address. Ours: about 1,400 guesses a day."""
-ADDRESS: Final = Allowance(20, 30.0)
+ADDRESS: Final = RateLimit(20, 30.0)
 """For one address (IPv6: a /64), any account."""
-ACCOUNT: Final = Allowance(50, 30.0)
+ACCOUNT: Final = RateLimit(50, 30.0)
 """For one account, from addresses that never logged in to it."""
 
 

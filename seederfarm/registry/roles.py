@@ -15,7 +15,7 @@ from django.db.models import Q
 VIEWER: Final = "viewer"
 OPERATOR: Final = "operator"
 ADMIN: Final = "admin"
-LOOK: Final = "registry.view_drive"
+VIEW: Final = "registry.view_drive"
 """The permission that pages need: an account that has it is a viewer at least."""
 SEE_FLOWER: Final = "registry.change_worker"
 """The permission to look at Flower: operators and admins. It shows arguments of tasks."""
@@ -26,10 +26,10 @@ INTERNAL: Final = ("alertwatch", "controlpulse", "planstate", "assignmentstate",
 
 _REGISTRY: Final = Q(content_type__app_label="registry") & ~Q(content_type__model__in=INTERNAL)
 _OPEN: Final = _REGISTRY & ~Q(content_type__model__in=TOKENS)
-_LOOKS: Final = Q(codename__startswith="view_")
+_VIEWS: Final = Q(codename__startswith="view_")
 _USERS: Final = Q(content_type__app_label="auth") & (Q(content_type__model="user") | Q(codename="view_group"))
 ROLES: Final[Mapping[str, Q]] = {
-    VIEWER: _OPEN & _LOOKS,
+    VIEWER: _OPEN & _VIEWS,
     OPERATOR: _OPEN,
     ADMIN: _REGISTRY | _USERS,
 }

@@ -2,8 +2,8 @@
 
 What is stored is what `health.with_health_now` finds. It is computed again
 - in the transaction of whatever changes a drive, its copies or its alerts (`refresh`);
-- within seconds after changes of very many drives (`mark`, then `settle`);
-- when time alone may have changed it: proofs and arrivals age (`settle`);
+- within seconds after changes of very many drives (`mark`, then `refresh_due`);
+- when time alone may have changed it: proofs and arrivals age (`refresh_due`);
 - slowly for all drives, round after round (`sweep`), in case a change was missed.
 """
 
@@ -28,8 +28,8 @@ BATCH: Final = 500
 """Drives of one transaction."""
 AT_ONCE: Final = 1000
 """Drives up to which `changed` computes at once; more are marked, and follow within seconds. Ours."""
-SETTLED_AT_ONCE: Final = 20_000
-"""Drives that one run of `settle` computes; the next run continues. Ours."""
+REFRESHED_AT_ONCE: Final = 20_000
+"""Drives that one run of `refresh_due` computes; the next run continues. Ours."""
 SWEPT_AT_ONCE: Final = 1000
 """Numbers of drives that one run of `sweep` covers. Ours."""
 SWEEP_EVERY: Final = timedelta(seconds=30)
@@ -79,11 +79,11 @@ def changed_on(workers: Iterable[int], now: datetime | None = None) -> None:
 
 
 def mark(drives: QuerySet[Drive]) -> int:
-    """Let `settle` compute these drives at its next run. Returns how many were not marked."""
+    """Let `refresh_due` compute these drives at its next run. Returns how many were not marked."""
     return drives.filter(health_stale=False).update(health_stale=True)
 
 
-def settle(now: datetime | None = None, limit: int = SETTLED_AT_ONCE) -> int:
+def refresh_due(now: datetime | None = None, limit: int = REFRESHED_AT_ONCE) -> int:
     """Compute the drives that are marked, and those of which time may have changed the health. Returns how
     many were computed."""
     now = now or timezone.now()

@@ -138,7 +138,7 @@ def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
         absent=gone - tried - reading.removals,
         removed=(gone - tried) & reading.removals,
         refused=reading.refused,
-        settled={key for key, entry in known.items() if entry.first_seen_at <= at - WINDOW} - tried,
+        established={key for key, entry in known.items() if entry.first_seen_at <= at - WINDOW} - tried,
     )
     held, why = decide(source, change, at)
     gone = gone - held

@@ -28,7 +28,7 @@ from .list_formats import SourceError
 from .live_lists import FollowedList, SeedLists
 from .parser_process import Parser
 
-LOOK_EVERY: Final = 1.0
+POLL_EVERY: Final = 1.0
 """Seconds between queries for sources that are new, changed, disabled or due."""
 AT_ONCE: Final = 8
 """Sources that are read at the same time."""
@@ -114,7 +114,7 @@ class Follower:
                 await self._poll()
                 waking = asyncio.ensure_future(self._woken.wait())
                 await asyncio.wait(
-                    (stopping, waking), timeout=LOOK_EVERY, return_when=asyncio.FIRST_COMPLETED
+                    (stopping, waking), timeout=POLL_EVERY, return_when=asyncio.FIRST_COMPLETED
                 )
                 waking.cancel()
                 self._woken.clear()

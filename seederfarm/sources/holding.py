@@ -34,7 +34,7 @@ class Change(NamedTuple):
     """Keys that its removals endpoint lists."""
     refused: int
     """Malformed entries of the list."""
-    settled: AbstractSet[str] = frozenset()
+    established: AbstractSet[str] = frozenset()
     """Keys that the source has had for WINDOW. Their removals are added up separately: a list that grows a
     hundredfold must not make its old keys a small share."""
 
@@ -47,9 +47,9 @@ class _Hour(NamedTuple):
     base: int
     """Keys that the source had at most."""
     removed: int = 0
-    settled: int = 0
-    settled_removed: int = 0
-    """Removed keys that were settled."""
+    established: int = 0
+    established_removed: int = 0
+    """Removed keys that were established."""
 
 
 def limit_of(source: Source) -> int:
@@ -71,13 +71,13 @@ def decide(source: Source, change: Change, at: datetime) -> tuple[AbstractSet[st
     if goes and limit < 100 and count * 100 > limit * window.base:
         held = held | goes
         why.append(f"the list lost {count:,} of {window.base:,} keys within a day, more than {limit} %")
-    old = goes & change.settled
-    count = window.settled_removed + len(old)
-    if old and not goes <= held and limit < 100 and count * 100 > limit * window.settled:
+    old = goes & change.established
+    count = window.established_removed + len(old)
+    if old and not goes <= held and limit < 100 and count * 100 > limit * window.established:
         held = held | goes
         why.append(
-            f"the list lost {count:,} of {window.settled:,} keys within a day that it had for longer, more "
-            f"than {limit} %"
+            f"the list lost {count:,} of {window.established:,} keys within a day that it had for longer, "
+            f"more than {limit} %"
         )
     return held, "; ".join(why)
 
@@ -91,8 +91,8 @@ def window_of(source: Source, change: Change, removed: AbstractSet[str], at: dat
         now,
         max(last.base, change.known),
         last.removed + len(removed),
-        max(last.settled, len(change.settled)),
-        last.settled_removed + len(removed & change.settled),
+        max(last.established, len(change.established)),
+        last.established_removed + len(removed & change.established),
     )
     return {"hours": [list(hour) for hour in hours if hour.number != now] + [list(last)]}
 
@@ -104,8 +104,8 @@ def _window(source: Source, change: Change, at: datetime) -> _Hour:
         _number(at),
         max([change.known, *(hour.base for hour in hours)]),
         sum(hour.removed for hour in hours),
-        max([len(change.settled), *(hour.settled for hour in hours)]),
-        sum(hour.settled_removed for hour in hours),
+        max([len(change.established), *(hour.established for hour in hours)]),
+        sum(hour.established_removed for hour in hours),
     )
 
 

@@ -187,11 +187,11 @@ class EntryCollector:
             entry = read()
         except ValueError as error:
             self._refused += 1
-            self._note(str(error))
+            self._record(str(error))
             return
         if isinstance(entry, Skipped):
             self._skipped += 1
-            self._note(entry.reason)
+            self._record(entry.reason)
         elif entry is not None and entry.key not in self._entries:
             self._entries[entry.key] = self._within_budget(entry)
 
@@ -201,7 +201,7 @@ class EntryCollector:
         self._kept_left -= len(json.dumps(entry.data))
         return entry if self._kept_left >= 0 else entry._replace(data=None)
 
-    def _note(self, text: str) -> None:
+    def _record(self, text: str) -> None:
         if len(self._problems) < MAX_REPORTED:
             self._problems.append(f"{self._noun} {self._count}: {clean(text)}")
 

@@ -24,7 +24,7 @@ from .seed_list_bee import BoundedBlocks, read_list
 
 DEADLINE: Final = 60.0
 """Seconds to download a whole list."""
-SETTLE: Final = 0.1
+DEBOUNCE: Final = 0.1
 """Seconds from a change of a list to its reading: a publisher makes several changes in a row."""
 REST: Final = 1.0
 """Seconds between two readings of a list; as long as the last one took, if that was longer."""
@@ -80,7 +80,7 @@ class FollowedList:
             self.failed = None
         if self.version != self._notified:
             self._notified = self.version
-            self._loop.call_later(SETTLE, self._changed)
+            self._loop.call_later(DEBOUNCE, self._changed)
 
     def update_lookups(self) -> None:
         """Look up peers again where useful. Call it about once a second."""
@@ -111,10 +111,10 @@ class FollowedList:
                 ended = self._loop.time()
                 self._rests_until = ended + max(REST, ended - began)
             if fork == self._session.fork:
-                self._forget_others(blocks.wanted)
+                self._discard_others(blocks.wanted)
             return parsed
 
-    def _forget_others(self, wanted: set[int]) -> None:
+    def _discard_others(self, wanted: set[int]) -> None:
         """Delete blocks of older versions."""
         after = 0
         for index in (*sorted(wanted), self._session.length):

@@ -55,7 +55,7 @@ def prepare() -> dict[str, Any]:
 
     farm = load().checked()
     private_directory(farm.home)
-    look(farm)
+    check_farm(farm)
     executor = MigrationExecutor(connection)
     wanted = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if wanted:
@@ -66,7 +66,7 @@ def prepare() -> dict[str, Any]:
     return {"migrated": [str(migration) for migration, _ in wanted], "admin": make_admin()}
 
 
-def look(farm: FarmSettings) -> None:
+def check_farm(farm: FarmSettings) -> None:
     """Check settings, database and broker. Warnings go to stderr. Raises NotReady."""
     from django.core import checks
 

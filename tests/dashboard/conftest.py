@@ -14,7 +14,7 @@ from ..support.databases import FarmDatabase
 
 
 @pytest.fixture(autouse=True)
-def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("drives_changed", "workers_changed", "reverify_wanted"):
         monkeypatch.setattr(signals, name, Signal())
 

@@ -59,13 +59,13 @@ def test_every_state_has_its_place(some: dict[str, Alert], viewer: Client) -> No
     assert viewer.get("/alerts/?state=<x>").status_code == 200
 
 
-def test_a_calm_farm_needs_nobody(database: FarmDatabase, viewer: Client) -> None:
+def test_a_calm_farm_needs_no_user(database: FarmDatabase, viewer: Client) -> None:
     assert "Nothing needs you" in text_of(viewer.get("/alerts/"))
     for view in ("taken", "silenced", "over"):
         assert viewer.get(f"/alerts/?state={view}").status_code == 200
 
 
-def test_the_sidebar_counts_what_nobody_has_taken(some: dict[str, Alert], viewer: Client) -> None:
+def test_the_sidebar_counts_what_no_user_has_taken(some: dict[str, Alert], viewer: Client) -> None:
     assert "<title>(1) " in viewer.get("/alerts/").text.replace("\n", "")
 
 

@@ -1,4 +1,4 @@
-"""Every page for everybody: anonymous, viewer, operator; a fixed number of queries; nothing of others raw."""
+"""Every page for every user: anonymous, viewer, operator; fixed numbers of queries; nothing of others raw."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def addresses() -> list[str]:
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["empty", "full"])
-def test_everybody_who_is_logged_in_sees_every_page(viewer: Client, operator: Client, full: bool) -> None:
+def test_every_user_who_is_logged_in_sees_every_page(viewer: Client, operator: Client, full: bool) -> None:
     if full:
         populate()
     for address in addresses() if full else [reverse(f"dashboard:{name}") for name in PAGES]:

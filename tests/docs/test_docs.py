@@ -62,7 +62,7 @@ def test_the_lines_of_rooms_in_the_architecture_are_those_that_are_enforced() ->
     assert block[1].splitlines() == layers()
 
 
-def test_every_room_is_in_a_line_and_is_told_about() -> None:
+def test_every_room_is_in_a_line_and_is_described() -> None:
     in_lines = {room for line in layers() for room in line.split(" | ")}
     assert in_lines == rooms() - {"_lazy", "_version"}
     text = ARCHITECTURE.read_text()

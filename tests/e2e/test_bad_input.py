@@ -1,4 +1,4 @@
-"""Wrong keys, keys that nobody serves, data directories that cannot be used."""
+"""Wrong keys, keys that no peer serves, data directories that cannot be used."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_a_bad_line_of_a_seeds_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.interop
-def test_a_key_that_nobody_serves_is_looked_for_until_somebody_does(
+def test_a_key_that_no_peer_serves_is_looked_for_until_a_peer_does(
     publisher: Publisher, new_farm: NewFarm
 ) -> None:
     made = publisher.make("thing", "core")
-    nobody = secrets.token_hex(32)
-    farm = new_farm(made["key"], nobody)
+    no_peer = secrets.token_hex(32)
+    farm = new_farm(made["key"], no_peer)
     farm.wait_ready()
     time.sleep(4)  # long enough that a single failed lookup would have ended it
     assert farm.running, farm.describe()
@@ -80,13 +80,13 @@ def test_a_key_that_nobody_serves_is_looked_for_until_somebody_does(
     made = publisher.append("thing", [("late", 100)])
     publisher.ask("join", name="thing", client=False)  # it only waits: we must look again by ourselves
     farm.wait_synced(made["key"], 1, timeout=60)
-    assert farm.of("synced", nobody) == []
+    assert farm.of("synced", no_peer) == []
     assert farm.interrupt() == 0
     assert "Traceback" not in farm.stderr
 
 
 @pytest.mark.interop
-def test_people_are_told_that_it_is_looking(bootstrap: list[str], tmp_path: Path) -> None:
+def test_people_see_that_it_is_looking(bootstrap: list[str], tmp_path: Path) -> None:
     key = secrets.token_hex(32)
     command = [*cli.COMMAND, "seed", key, "--data", str(tmp_path / "farm"), *cli.bootstrap_options(bootstrap)]
     process = subprocess.Popen(

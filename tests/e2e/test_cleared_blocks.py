@@ -73,12 +73,12 @@ def test_a_second_copy_is_synced_from_the_first_when_the_publisher_is_gone(
 ) -> None:
     made = publish_overwritten(publisher)
     first = new_farm(made["key"])
-    told = first.wait_synced(made["key"], made["core"]["length"])
+    notified = first.wait_synced(made["key"], made["core"]["length"])
     publisher.stop()
     second = new_farm(made["key"], "--until-synced", data="second")
     second.finish()
     (synced,) = second.of("synced", made["key"])
-    assert synced["unavailable_blocks"] == told["unavailable_blocks"] > 0
+    assert synced["unavailable_blocks"] == notified["unavailable_blocks"] > 0
 
 
 def test_a_log_whose_beginning_was_cleared_is_synced(publisher: Publisher, new_farm: NewFarm) -> None:
@@ -115,7 +115,7 @@ def test_a_reader_that_has_looked_at_a_few_blocks_settles_nothing(
     assert farm.of("progress", made["key"])[-1]["unavailable_blocks"] == 0
 
 
-def test_strangers_settle_nothing_whatever_they_claim(
+def test_peers_settle_nothing_whatever_they_claim(
     publisher: Publisher, new_farm: NewFarm, bootstrap: list[str]
 ) -> None:
     """The publisher goes at 90 % of the download, and those who come have nothing to give."""
@@ -136,14 +136,14 @@ def test_strangers_settle_nothing_whatever_they_claim(
     us = bytes.fromhex(str(farm.wait_ready()["public_key"]))
     wanted: list[Message] = []
 
-    def note(_: Channel, said: Message) -> None:
-        if isinstance(said, Want | Request):
-            wanted.append(said)
+    def record(_: Channel, reported: Message) -> None:
+        if isinstance(reported, Want | Request):
+            wanted.append(reported)
 
     async def claim(has: int) -> None:
-        async with meet(bootstrap, us) as stranger:
-            stranger.on_message = note
-            talk = stranger.open(bytes.fromhex(key))
+        async with meet(bootstrap, us) as peer:
+            peer.on_message = record
+            talk = peer.open(bytes.fromhex(key))
             async with asyncio.timeout(10):
                 await talk.opened.wait()
             talk.send(
@@ -157,7 +157,7 @@ def test_strangers_settle_nothing_whatever_they_claim(
         await asyncio.gather(claim(0), claim(have), claim(200))
 
     asyncio.run(act())
-    assert any(isinstance(said, Want) for said in wanted), "they were asked what they have"
-    assert any(isinstance(said, Request) for said in wanted), "and for what they claimed"
+    assert any(isinstance(reported, Want) for reported in wanted), "they were asked what they have"
+    assert any(isinstance(reported, Request) for reported in wanted), "and for what they claimed"
     assert not farm.of("synced", key)
     assert farm.of("progress", key)[-1]["unavailable_blocks"] == 0

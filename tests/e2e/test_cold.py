@@ -24,7 +24,7 @@ from ..support.published import Made, read_drive
 
 pytestmark = pytest.mark.interop
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are put away soon."""
-    for name in ("stage.REST_AFTER", "stage.COLD_AFTER", "lookup_schedule.LOOK_TIME"):
+    for name in ("stage.REST_AFTER", "stage.COLD_AFTER", "lookup_schedule.LOOKUP_TIME"):
         monkeypatch.setattr(f"workers.engine.seeds.{name}", 0.3)
 
 
@@ -45,7 +45,7 @@ class Scene:
         self.key = key
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not condition():
                 await asyncio.sleep(0.02)
 

@@ -106,7 +106,7 @@ def test_killed_during_the_first_download_it_resumes_where_it_was(
 def test_a_flipped_bit_is_noticed_not_served_and_fetched_again(
     size: int, publisher: Publisher, new_farm: NewFarm, new_reader: NewReader, tmp_path: Path
 ) -> None:
-    count, rotten = 60, 23
+    count, corrupt = 60, 23
     made = publish_core(publisher, "plain", [(f"block {i}", size) for i in range(count)])
     digests = publisher.ask("blocks", name="thing")["blocks"]
     key, data = made["key"], tmp_path / "farm"
@@ -114,7 +114,7 @@ def test_a_flipped_bit_is_noticed_not_served_and_fetched_again(
     publisher.stop()
     assert verify(data, key) == 0
 
-    flip(data, content(f"block {rotten}", size))
+    flip(data, content(f"block {corrupt}", size))
     assert verify(data, key) == 1
 
     farm = new_farm(key)
@@ -122,13 +122,13 @@ def test_a_flipped_bit_is_noticed_not_served_and_fetched_again(
     reader = new_reader()
     reader.open("thing", key, "core")
     eventually(
-        lambda: reader.ask("describe", name="thing")["core"]["contiguous"] == rotten,
+        lambda: reader.ask("describe", name="thing")["core"]["contiguous"] == corrupt,
         timeout=20,
         what="every block before the rotten one at the reader",
     )
-    reader.ask("fetch", name="thing", start=rotten + 1, end=count)
+    reader.ask("fetch", name="thing", start=corrupt + 1, end=count)
     assert reader.running and farm.running
-    assert reader.ask("describe", name="thing")["core"]["contiguous"] == rotten, "a rotten block was served"
+    assert reader.ask("describe", name="thing")["core"]["contiguous"] == corrupt, "a rotten block was served"
 
     publisher = Publisher(publisher.storage, publisher.bootstrap)
     try:
@@ -137,7 +137,7 @@ def test_a_flipped_bit_is_noticed_not_served_and_fetched_again(
         farm.wait_peer(publisher.public_key)
         reader.complete("thing", made)
         assert reader.ask("blocks", name="thing")["blocks"] == digests
-        assert set(publisher.ask("uploads", name="thing")["core"]) == {str(rotten)}
+        assert set(publisher.ask("uploads", name="thing")["core"]) == {str(corrupt)}
         farm.wait_synced(key, count)
     finally:
         publisher.dispose()

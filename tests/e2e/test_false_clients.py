@@ -36,25 +36,25 @@ GREETING_BYTES = 300
 
 
 async def newcomer_is_served(scene: Scene) -> None:
-    """Somebody who was never here connects, and gets a block."""
+    """A peer that was never here connects, and gets a block."""
     async with meet(scene.bootstrap, scene.us) as newcomer:
         talk = newcomer.open(scene.key)
         await talk.opened.wait()
         talk.send(Sync(fork=0, length=0, remote_length=0, downloading=True))
         talk.send(Request(id=1, fork=0, block=RequestBlock(0, 0), upgrade=RequestUpgrade(0, BLOCKS)))
         async with asyncio.timeout(10):
-            while not any(isinstance(said, Data) for said in newcomer.heard):
+            while not any(isinstance(reported, Data) for reported in newcomer.heard):
                 await asyncio.sleep(0.02)
 
 
-def test_who_is_only_said_to_be_a_client_gets_a_few_small_packets(scene: Scene, attack: Attack) -> None:
-    """A relay names a third party as its client, which anybody can reach. Nobody there has asked for it."""
+def test_who_is_only_claimed_to_be_a_client_gets_a_few_small_packets(scene: Scene, attack: Attack) -> None:
+    """A relay names a third party as its client, which any peer can reach. No peer there has asked for it."""
 
     async def act() -> None:
         with false_relay(scene.us, scene.at) as relay, bystander() as third:
             relay.shake(third.address)
             await asyncio.sleep(8)
-            assert third.look() <= min(GREETING_BYTES, 3 * relay.sent)
+            assert third.poll() <= min(GREETING_BYTES, 3 * relay.sent)
             assert len(third.datagrams) <= 3
         await newcomer_is_served(scene)
 
@@ -73,8 +73,8 @@ def test_blind_acknowledgements_do_not_send_blocks_to_a_third_party(scene: Scene
             payload, result = relay.shake(third.address, stream_id=stream.local_id)
             assert payload.udx is not None
             stream.connect(payload.udx.id, scene.at, own)
-            stranger = HostilePeer(SecretConnection(stream, result, loop=loop))
-            talk = stranger.open(scene.key)
+            peer = HostilePeer(SecretConnection(stream, result, loop=loop))
+            talk = peer.open(scene.key)
             talk.send(Sync(fork=0, length=0, remote_length=0, downloading=True))
             for index in range(BLOCKS):
                 talk.send(Request(id=index + 1, fork=0, block=RequestBlock(index, 0)))
@@ -83,7 +83,7 @@ def test_blind_acknowledgements_do_not_send_blocks_to_a_third_party(scene: Scene
                 own.send(state, scene.at)
                 if ack % 20 == 0:
                     await asyncio.sleep(0.002)
-            assert third.look() <= GREETING_BYTES
+            assert third.poll() <= GREETING_BYTES
             endpoint.close()
 
     attack(act)

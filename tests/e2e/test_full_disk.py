@@ -1,4 +1,4 @@
-"""A disk that fills up: said in plain words, nothing partial taken for whole.
+"""A disk that fills up: reported in plain words, nothing partial taken for whole.
 
 The data directory is a file system of a few megabytes in a mount namespace of its own, which `unshare`
 makes where the kernel lets it.
@@ -37,7 +37,7 @@ def namespaces() -> bool:
 @pytest.mark.skipif(
     not namespaces(), reason="this machine lets nobody mount a small file system (unshare -rm)"
 )
-def test_a_full_disk_is_said_and_nothing_partial_is_taken_for_whole(
+def test_a_full_disk_is_reported_and_nothing_partial_is_taken_for_whole(
     publisher: Publisher, bootstrap: list[str], processes: ExitStack, tmp_path: Path
 ) -> None:
     made = publish_core(publisher, "plain", [(f"block {i}", 60_000) for i in range(400)])  # 24 MB
@@ -54,18 +54,18 @@ def test_a_full_disk_is_said_and_nothing_partial_is_taken_for_whole(
     farm = JsonProcess("seed on a full disk", ["unshare", "-rm", "sh", "-c", script], env=cli.environment())
     processes.callback(farm.dispose)
 
-    said = farm.wait_for(
+    reported = farm.wait_for(
         lambda event: event.get("event") == "error", timeout=40, what="an error that says the disk is full"
     )
-    assert "full" in said["message"].lower() or "space" in said["message"].lower(), said
+    assert "full" in reported["message"].lower() or "space" in reported["message"].lower(), reported
     farm.wait(60)
     # One line for each reason and one event, however often it was tried; and an event for the last try of all
     reasons = {line for line in farm.stderr.splitlines() if "could not write" in line}
     assert (
         farm.stderr.count("could not write") == len({line.partition("could not")[2] for line in reasons}) > 0
     )
-    told = [event for event in farm.events if event.get("code") == "STORAGE_FULL"]
-    assert len(told) <= len(reasons) + 1
+    notified = [event for event in farm.events if event.get("code") == "STORAGE_FULL"]
+    assert len(notified) <= len(reasons) + 1
     assert not list(farm.select(lambda event: event.get("event") == "synced"))
     assert "Traceback" not in farm.stderr, farm.describe()
     counted = publisher.ask("uploads", name="thing")["core"]
@@ -93,6 +93,6 @@ def test_a_read_only_disk_is_called_that(bootstrap: list[str], tmp_path: Path) -
         env=cli.environment(),
     )
     assert done.returncode == 1
-    (said,) = [json.loads(line) for line in done.stdout.splitlines()]
-    assert (said["event"], said["code"]) == ("error", "STORAGE_READ_ONLY")
-    assert "the file system is read-only" in said["message"]
+    (reported,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (reported["event"], reported["code"]) == ("error", "STORAGE_READ_ONLY")
+    assert "the file system is read-only" in reported["message"]

@@ -35,41 +35,41 @@ from .test_prologues import Writer as ManifestWriter
 pytestmark = pytest.mark.interop
 
 
-async def genuine_tree(stranger: HostilePeer, talk: Talk, length: int | None = None) -> Data:
+async def genuine_tree(peer: HostilePeer, talk: Talk, length: int | None = None) -> Data:
     """What the engine answers to a request for the tree of `length` blocks, by default all."""
     answered: asyncio.Future[Data] = asyncio.get_running_loop().create_future()
 
-    def heard(_: Channel, said: Message) -> None:
-        if isinstance(said, Sync):
-            upgrade = RequestUpgrade(0, length or said.length)
+    def heard(_: Channel, reported: Message) -> None:
+        if isinstance(reported, Sync):
+            upgrade = RequestUpgrade(0, length or reported.length)
             talk.send(Request(id=1, fork=0, upgrade=upgrade, manifest=True))
-        if isinstance(said, Data) and not answered.done():
-            answered.set_result(said)
+        if isinstance(reported, Data) and not answered.done():
+            answered.set_result(reported)
 
-    stranger.on_message = heard
+    peer.on_message = heard
     return await answered
 
 
 async def refused(scene: Scene, who: KeyPair) -> bool:
     """Whether the engine has nothing to do with `who` any more."""
     try:
-        async with meet(scene.bootstrap, scene.us, who=who) as stranger:
-            await stranger.cut_off(timeout=5)
+        async with meet(scene.bootstrap, scene.us, who=who) as peer:
+            await peer.cut_off(timeout=5)
     except TimeoutError:
         return False
     except HypercoreError:
         return True
-    return not stranger.heard
+    return not peer.heard
 
 
 def test_who_does_not_know_the_key_is_cut_off_and_kept_out(scene: Scene, attack: Attack) -> None:
     who = KeyPair.from_seed(os.urandom(32))
 
     async def act() -> None:
-        async with meet(scene.bootstrap, scene.us, who=who) as stranger:
-            stranger.open(scene.key, proof=bytes(32))
-            await stranger.cut_off()
-            assert not any(isinstance(frame, Data) for frame in stranger.heard)
+        async with meet(scene.bootstrap, scene.us, who=who) as peer:
+            peer.open(scene.key, proof=bytes(32))
+            await peer.cut_off()
+            assert not any(isinstance(frame, Data) for frame in peer.heard)
         assert await refused(scene, who)
 
     attack(act)
@@ -79,9 +79,9 @@ def test_garbage_on_a_channel_ends_the_channel(scene: Scene, attack: Attack) -> 
     """The connection stays, for the sake of other cores; this one is not spoken about on it for a while."""
 
     async def act() -> None:
-        async with meet(scene.bootstrap, scene.us) as stranger:
+        async with meet(scene.bootstrap, scene.us) as peer:
             for _ in range(3):
-                talk = stranger.open(scene.key)
+                talk = peer.open(scene.key)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(1):
                         await talk.opened.wait()
@@ -89,36 +89,38 @@ def test_garbage_on_a_channel_ends_the_channel(scene: Scene, attack: Attack) -> 
                     talk.channel.send(3, b"\xff" * 100)
                 async with asyncio.timeout(5):
                     await talk.ended.wait()
-            assert not stranger.closed.is_set()
-            assert sum(isinstance(said, Sync) for said in stranger.heard) == 1
+            assert not peer.closed.is_set()
+            assert sum(isinstance(reported, Sync) for reported in peer.heard) == 1
 
     attack(act)
 
 
 def test_false_proofs_end_the_channel_and_nothing_of_them_is_kept(scene: Scene, attack: Attack) -> None:
     async def act() -> None:
-        async with meet(scene.bootstrap, scene.us) as stranger:
+        async with meet(scene.bootstrap, scene.us) as peer:
 
-            def answer(channel: Channel, said: Message) -> None:
-                if isinstance(said, Request):
-                    upgrade = said.upgrade and DataUpgrade(*said.upgrade, [], [], bytes(64))
-                    block = said.block and DataBlock(said.block.index, b"forged", [])
-                    channel.send_frame(Data(request=said.id, fork=said.fork, upgrade=upgrade, block=block))
+            def answer(channel: Channel, reported: Message) -> None:
+                if isinstance(reported, Request):
+                    upgrade = reported.upgrade and DataUpgrade(*reported.upgrade, [], [], bytes(64))
+                    block = reported.block and DataBlock(reported.block.index, b"forged", [])
+                    channel.send_frame(
+                        Data(request=reported.id, fork=reported.fork, upgrade=upgrade, block=block)
+                    )
 
-            stranger.on_message = answer
-            talk = stranger.open(scene.key)
+            peer.on_message = answer
+            talk = peer.open(scene.key)
             await talk.opened.wait()
             await asyncio.sleep(0.2)
-            known = next(said.length for said in stranger.heard if isinstance(said, Sync))
+            known = next(reported.length for reported in peer.heard if isinstance(reported, Sync))
             claimed = BLOCKS
             while not talk.ended.is_set():  # one false proof may be an accident: it has to insist
                 claimed += 100
                 talk.send(Sync(fork=0, length=claimed, remote_length=known, can_upgrade=True))
                 talk.send(Range(start=0, length=claimed))
                 await asyncio.sleep(0.05)
-            proofs = sum(isinstance(said, Request) for said in stranger.heard)
+            proofs = sum(isinstance(reported, Request) for reported in peer.heard)
             assert 1 < proofs < 200
-            again = stranger.open(scene.key)
+            again = peer.open(scene.key)
             async with asyncio.timeout(5):
                 await again.ended.wait()
             assert not again.opened.is_set()
@@ -128,13 +130,13 @@ def test_false_proofs_end_the_channel_and_nothing_of_them_is_kept(scene: Scene, 
 
 
 def test_a_genuine_tree_with_nodes_to_spare_freezes_nothing(scene: Scene, attack: Attack) -> None:
-    """Two signed histories end the replication of a core. Anybody who reads it has one; a node of his own
+    """Two signed histories end the replication of a core. Any peer that reads it has one; a node of his own
     beside it is no other history."""
 
     async def act() -> None:
-        async with meet(scene.bootstrap, scene.us) as stranger:
-            talk = stranger.open(scene.key)
-            tree = await genuine_tree(stranger, talk)
+        async with meet(scene.bootstrap, scene.us) as peer:
+            talk = peer.open(scene.key)
+            tree = await genuine_tree(peer, talk)
             upgrade = tree.upgrade
             assert upgrade is not None
             assert upgrade.additional_nodes == []
@@ -159,7 +161,7 @@ def test_a_genuine_tree_with_nodes_to_spare_freezes_nothing(scene: Scene, attack
 def test_a_forged_fork_of_a_core_with_a_prologue_is_not_followed_and_not_passed_on(
     scene: Scene, tmp_path: Path, processes: ExitStack
 ) -> None:
-    """The prologue is no signature over a fork: with it alone, anybody could have all behind it given up, on
+    """The prologue is no signature over a fork: with it alone, any peer could have all behind it given up, on
     our disk and, through us, on the writer's."""
     fork, blocks = 7_000_000, 11  # of the prologue
     writer = ManifestWriter(tmp_path / "writer", scene.bootstrap, "11.37")
@@ -174,22 +176,22 @@ def test_a_forged_fork_of_a_core_with_a_prologue_is_not_followed_and_not_passed_
     us = bytes.fromhex(farm.wait_ready()["public_key"])
 
     async def act() -> None:
-        async with asyncio.timeout(60), meet(scene.bootstrap, us) as stranger:
-            talk = stranger.open(bytes.fromhex(key))
-            tree = await genuine_tree(stranger, talk, blocks)
+        async with asyncio.timeout(60), meet(scene.bootstrap, us) as peer:
+            talk = peer.open(bytes.fromhex(key))
+            tree = await genuine_tree(peer, talk, blocks)
             upgrade = tree.upgrade
             assert upgrade is not None
             asked: list[Request] = []
 
-            def answer(channel: Channel, said: Message) -> None:
-                if isinstance(said, Request) and said.fork == fork:
-                    asked.append(said)
+            def answer(channel: Channel, reported: Message) -> None:
+                if isinstance(reported, Request) and reported.fork == fork:
+                    asked.append(reported)
                     forged = DataUpgrade(0, blocks, upgrade.nodes, [], upgrade.signature)
                     channel.send_frame(
-                        Data(request=said.id, fork=fork, upgrade=forged, manifest=tree.manifest)
+                        Data(request=reported.id, fork=fork, upgrade=forged, manifest=tree.manifest)
                     )
 
-            stranger.on_message = answer
+            peer.on_message = answer
             claim = Sync(fork=fork, length=blocks, remote_length=0, can_upgrade=True, has_manifest=True)
             talk.send(claim, Range(start=0, length=blocks))
             await asyncio.sleep(5)
@@ -208,12 +210,12 @@ def test_a_forged_fork_of_a_core_with_a_prologue_is_not_followed_and_not_passed_
     assert reader.blocks(key) == written
 
 
-def test_who_claims_everything_and_gives_nothing_holds_nobody_up(scene: Scene, attack: Attack) -> None:
+def test_who_claims_everything_and_gives_nothing_holds_no_peer_up(scene: Scene, attack: Attack) -> None:
     """It stays while the publisher appends: blocks that never come are fetched from who has them."""
 
     async def act() -> None:
-        async with meet(scene.bootstrap, scene.us) as stranger:
-            talk = stranger.open(scene.key)
+        async with meet(scene.bootstrap, scene.us) as peer:
+            talk = peer.open(scene.key)
             await talk.opened.wait()
             talk.send(Sync(fork=0, length=FAR, remote_length=0, can_upgrade=True))
             talk.send(Range(start=0, length=FAR))
@@ -227,13 +229,13 @@ def test_who_claims_everything_and_gives_nothing_holds_nobody_up(scene: Scene, a
 
 def test_channels_without_end_are_bounded(scene: Scene, attack: Attack) -> None:
     async def act() -> None:
-        async with meet(scene.bootstrap, scene.us) as stranger:
+        async with meet(scene.bootstrap, scene.us) as peer:
             for start in range(0, 20_000, 1_000):
                 for number in range(start, start + 1_000):
-                    if stranger.closed.is_set():
+                    if peer.closed.is_set():
                         return
                     with suppress(HypercoreError):
-                        stranger.open(scene.key, name=number.to_bytes(32, "big"))
+                        peer.open(scene.key, name=number.to_bytes(32, "big"))
                 await asyncio.sleep(0)
 
     attack(act)
@@ -242,9 +244,9 @@ def test_channels_without_end_are_bounded(scene: Scene, attack: Attack) -> None:
 def test_a_frame_that_is_announced_and_never_comes_holds_no_memory(scene: Scene, attack: Attack) -> None:
     async def act() -> None:
         for _ in range(5):
-            async with meet(scene.bootstrap, scene.us) as stranger:
-                await stranger.open(scene.key).opened.wait()
-                stranger.connection.stream.write(frame(bytes(1 << 20))[: 1 << 19])
+            async with meet(scene.bootstrap, scene.us) as peer:
+                await peer.open(scene.key).opened.wait()
+                peer.connection.stream.write(frame(bytes(1 << 20))[: 1 << 19])
                 await asyncio.sleep(0.2)
 
     attack(act)
@@ -252,11 +254,11 @@ def test_a_frame_that_is_announced_and_never_comes_holds_no_memory(scene: Scene,
 
 def test_a_reader_that_does_not_read_is_sent_no_more_than_a_window(scene: Scene, attack: Attack) -> None:
     async def act() -> None:
-        async with meet(scene.bootstrap, scene.us) as stranger:
-            talk = stranger.open(scene.key)
+        async with meet(scene.bootstrap, scene.us) as peer:
+            talk = peer.open(scene.key)
             await talk.opened.wait()
             talk.send(Sync(fork=0, length=0, remote_length=0, downloading=True))
-            stranger.connection.pause_reading()
+            peer.connection.pause_reading()
             for index in range(BLOCKS):
                 talk.send(Request(id=index + 1, fork=0, block=RequestBlock(index, 0)))
             await asyncio.sleep(2)
@@ -268,11 +270,11 @@ def test_requests_without_end_are_bounded(scene: Scene, attack: Attack) -> None:
     """For blocks that are not there, and for the same block again and again."""
 
     async def act() -> None:
-        async with meet(scene.bootstrap, scene.us) as stranger:
-            talk = stranger.open(scene.key)
+        async with meet(scene.bootstrap, scene.us) as peer:
+            talk = peer.open(scene.key)
             await talk.opened.wait()
             for number in range(1, 40_000):
-                if stranger.closed.is_set():
+                if peer.closed.is_set():
                     return
                 talk.send(Request(id=number, fork=0, block=RequestBlock(number % 2 * FAR, 0)))
                 if number % 500 == 0:
@@ -283,7 +285,7 @@ def test_requests_without_end_are_bounded(scene: Scene, attack: Attack) -> None:
 
 
 def test_connections_without_end_leave_room_for_others(scene: Scene, attack: Attack) -> None:
-    """More than we keep, each of somebody else, and a new reader while they last."""
+    """More than we keep, each of another peer, and a new reader while they last."""
 
     async def act() -> None:
         async def hang_on(ready: asyncio.Event, stop: asyncio.Event) -> None:

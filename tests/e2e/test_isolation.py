@@ -128,23 +128,23 @@ def test_a_core_of_which_nothing_can_be_asked_does_not_starve_another(
     killed: list[float] = []
 
     async def one_connection() -> None:
-        async with meet(bootstrap, us, who=who) as stranger:
+        async with meet(bootstrap, us, who=who) as peer:
 
-            def answer(channel: Channel, said: Message) -> None:
-                if not isinstance(said, Request) or stranger.closed.is_set():
+            def answer(channel: Channel, reported: Message) -> None:
+                if not isinstance(reported, Request) or peer.closed.is_set():
                     return
                 if channel.id == deadly.discovery_key:
                     killed.append(time.monotonic())
-                    stranger.connection.destroy()
+                    peer.connection.destroy()
                 else:
-                    channel.send_frame(served.prove(said))
+                    channel.send_frame(served.prove(reported))
 
-            stranger.on_message = answer
+            peer.on_message = answer
             for core in (deadly, served):
                 length = core.length
                 claim = Sync(fork=0, length=length, remote_length=0, can_upgrade=True, has_manifest=True)
-                stranger.open(core.key).send(claim, Range(start=0, length=length))
-            await stranger.closed.wait()
+                peer.open(core.key).send(claim, Range(start=0, length=length))
+            await peer.closed.wait()
 
     async def serve() -> None:
         while True:

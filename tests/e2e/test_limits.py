@@ -18,7 +18,7 @@ BURST = 600_000
 """Bytes that may come at once, generously."""
 
 
-def test_rates_hold_in_both_directions_and_are_told(
+def test_rates_hold_in_both_directions_and_are_reported(
     publisher: Publisher, new_farm: NewFarm, new_reader: NewReader
 ) -> None:
     made = publish_core(publisher, "plain", [(f"block {i}", 60_000) for i in range(SIZE // 60_000)])
@@ -34,8 +34,8 @@ def test_rates_hold_in_both_directions_and_are_told(
     read_core(new_reader(), made, digests)
     [opened, *_] = [event for event in farm.events[seen:] if event.get("state") == "open"]
     assert time.monotonic() - opened["at"] >= (SIZE - BURST) / RATE
-    told = {(event["limit"], event["state"], event["max"]) for event in farm.of("limit")}
-    assert told >= {("down", "reached", RATE), ("up", "reached", RATE)}
+    notified = {(event["limit"], event["state"], event["max"]) for event in farm.of("limit")}
+    assert notified >= {("down", "reached", RATE), ("up", "reached", RATE)}
     farm.check_contract()
 
 

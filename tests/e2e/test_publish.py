@@ -197,11 +197,13 @@ def _stored(data: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("folder", "says"), [("gone", b"is not there"), ("file", b"is not a folder"), (".", b"is inside")]
+    ("folder", "expected"), [("gone", b"is not there"), ("file", b"is not a folder"), (".", b"is inside")]
 )
-def test_what_cannot_be_published_is_refused_with_one_line(tmp_path: Path, folder: str, says: bytes) -> None:
+def test_what_cannot_be_published_is_refused_with_one_line(
+    tmp_path: Path, folder: str, expected: bytes
+) -> None:
     (tmp_path / "file").write_bytes(b"x")
     ended = commands.run("publish", str(tmp_path / folder), "--data", str(tmp_path / "data"))
     assert ended.returncode == 2
-    assert says in ended.stderr and ended.stderr.count(b"\n") == 1
+    assert expected in ended.stderr and ended.stderr.count(b"\n") == 1
     assert not (tmp_path / "data").exists()

@@ -1,4 +1,4 @@
-"""A writer that rewrites its history, while we keep what we have until somebody decides."""
+"""A writer that rewrites its history, while we keep what we have until a person decides."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_the_old_history_is_kept_and_served_until_the_new_one_is_accepted(
     publisher.put_all("thing", new[3:])
     after = publisher.ask("describe", name="thing")
     for core, part in ((key, "core"), (blobs, "blobs")):
-        told = farm.wait_for(
+        notified = farm.wait_for(
             lambda event, core=core: event.get("event") == "fork" and event.get("core") == core,
             timeout=30,
             what=f"the fork of {part}",
         )
-        assert (told["state"], told["fork"], told["new_fork"]) == ("quarantined", 0, 1)
-        assert told["length"] == before[part]["length"]
-        assert told["new_length"] <= after[part]["length"]
+        assert (notified["state"], notified["fork"], notified["new_fork"]) == ("quarantined", 0, 1)
+        assert notified["length"] == before[part]["length"]
+        assert notified["new_length"] <= after[part]["length"]
     assert {event["code"] for event in farm.of("error", key)} == {"FORK_QUARANTINED"}
 
     publisher.stop()

@@ -91,7 +91,7 @@ def test_what_is_stored_is_read_without_the_publisher(
     assert read(bootstrap, data, "cat", key, "/overwritten.txt") == LAST["/overwritten.txt"].bytes
 
 
-def test_get_goes_on_past_files_that_nobody_has(
+def test_get_goes_on_past_files_that_no_peer_has(
     publisher: Publisher, bootstrap: list[str], tmp_path: Path
 ) -> None:
     """Their writer cleared them: very common in drives that overwrite files."""
@@ -108,10 +108,13 @@ def test_get_goes_on_past_files_that_nobody_has(
     )
     assert time.monotonic() - began < 30, "the second missing file is given up at once"
     assert done.returncode == 1
-    says = done.stderr.decode()
+    expected = done.stderr.decode()
     for missing in ("/b", "/d"):
-        assert f"left out {missing}: its content is not here, and the peer that is connected lacks it" in says
-    assert "3 files" in says and "2 files could not be written" in says
+        assert (
+            f"left out {missing}: its content is not here, and the peer that is connected lacks it"
+            in expected
+        )
+    assert "3 files" in expected and "2 files could not be written" in expected
     assert {path.name for path in out.iterdir()} == {"a", "c", "e"}
     for file in files:
         if (out / file.path[1:]).exists():

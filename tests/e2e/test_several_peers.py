@@ -101,7 +101,7 @@ def test_ours_and_the_official_seeder_feed_each_other(
     read_drive(new_reader(), made)
 
 
-def test_peers_that_share_an_address_are_told_apart(
+def test_peers_that_share_an_address_are_distinguished(
     publisher: Publisher, new_farm: NewFarm, new_reader: NewReader
 ) -> None:
     """Several peers behind one address punch towards us at once; each must end up with its own stream."""

@@ -20,31 +20,31 @@ MAX_PEERS = 2
 BLOCKS = 20
 
 
-async def engine_is_full(strangers: list[Swarm]) -> None:
+async def engine_is_full(peers: list[Swarm]) -> None:
     """Returns when the engine has dialled each of them, and so as many peers as it may."""
     async with asyncio.timeout(30):
-        while not all(stranger.connections for stranger in strangers):
+        while not all(peer.connections for peer in peers):
             await asyncio.sleep(0.05)
 
 
 def test_idle_peers_in_all_places_do_not_keep_a_drive_from_its_publisher(
     testnet: Testnet, tmp_path: Path
 ) -> None:
-    """The publisher waits to be dialled, as one does that looks for nobody."""
+    """The publisher waits to be dialled, as one does that looks for no peer."""
     bootstrap = testnet.bootstrap
 
     async def act() -> None:
         async with AsyncExitStack() as swarms:
-            strangers = [
+            peers = [
                 await swarms.enter_async_context(Swarm(bootstrap=bootstrap, host="127.0.0.1"))
                 for _ in range(MAX_PEERS)
             ]
             topic = discovery_key(bytes.fromhex(made["key"]))
-            for stranger in strangers:
-                await stranger.join(topic, client=False).flushed()
+            for peer in peers:
+                await peer.join(topic, client=False).flushed()
             farm = SeedProcess(tmp_path / "farm", bootstrap, made["key"], "--max-peers", str(MAX_PEERS))
             stack.callback(farm.dispose)
-            await engine_is_full(strangers)
+            await engine_is_full(peers)
             await asyncio.to_thread(publisher.ask, "join", name="thing", client=False)
             await asyncio.to_thread(farm.wait_synced, made["key"], BLOCKS)
 

@@ -27,7 +27,7 @@ from farmwire.replay import WINDOW, ReplayWindow
 from farmwire.report import MAX_REPLICAS, ReplicaReport, Report
 from hypercore.crypto import KeyPair
 
-CONTROL, WORKER, STRANGER = (KeyPair.from_seed(bytes([i]) * 32) for i in range(1, 4))
+CONTROL, WORKER, OTHER = (KeyPair.from_seed(bytes([i]) * 32) for i in range(1, 4))
 ME, THEM = node_id(WORKER.public_key), node_id(CONTROL.public_key)
 NOW = 1_800_000_000.0
 BODY = AssignmentEntry(key="ab" * 32, kind="drive")
@@ -72,7 +72,7 @@ def test_an_envelope_is_accepted_once() -> None:
 def test_a_refused_envelope_does_not_use_up_its_number() -> None:
     window = ReplayWindow()
     assert refusal(sealed() | {"to": THEM}, window=window) is RejectReason.WRONG_RECIPIENT
-    assert refusal(sealed(key_pair=STRANGER), window=window) is RejectReason.WRONG_SENDER
+    assert refusal(sealed(key_pair=OTHER), window=window) is RejectReason.WRONG_SENDER
     assert window.highest == 0
 
 
@@ -86,8 +86,8 @@ def test_every_field_is_signed(field: str) -> None:
     assert reason is RejectReason.BAD_SIGNATURE
 
 
-def test_a_signature_of_somebody_else_does_not_do() -> None:
-    forged = sealed(key_pair=STRANGER) | {"from": THEM}
+def test_a_signature_of_another_client_does_not_do() -> None:
+    forged = sealed(key_pair=OTHER) | {"from": THEM}
     assert refusal(forged) is RejectReason.BAD_SIGNATURE
 
 

@@ -1,1 +1,1 @@
-"""All that reads what a stranger sends, fed with nonsense: `./farm fuzz`, and a fixed count in the tests."""
+"""All that reads what a peer sends, fed with nonsense: `./farm fuzz`, and a fixed count in the tests."""

@@ -45,7 +45,7 @@ def main(
     listing: bool,
     guided: bool | None,
 ) -> None:
-    """Feed what reads the bytes of strangers with nonsense."""
+    """Feed what reads the bytes of peers with nonsense."""
     known = {target.name: target for target in targets()}
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -1,4 +1,4 @@
-"""What the commands and the engine make of a stranger's names and first blocks."""
+"""What the commands and the engine make of a peer's names and first blocks."""
 
 from __future__ import annotations
 
@@ -44,8 +44,10 @@ def _printable(data: bytes) -> None:
 def _kinds(data: bytes) -> None:
     block0, block1 = data[:200], data[200:] or None
     for key, manifest in ((MANIFEST.key(), MANIFEST), (PUBLIC_KEY, None)):
-        for told in (None, *Kind):
-            found = inspect(key, manifest, block0, block1, given=told, secrets=(SECRET,), noted=PUBLIC_KEY)
+        for notified in (None, *Kind):
+            found = inspect(
+                key, manifest, block0, block1, given=notified, secrets=(SECRET,), recorded=PUBLIC_KEY
+            )
             assert found.kind is not None
 
 

@@ -1,4 +1,4 @@
-"""What the seed engine reads out of drives, whose writers are strangers."""
+"""What the seed engine reads out of drives, whose writers are peers."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ WRITER = make_writer(sample_blocks(40))
 
 
 def machines() -> Iterator[Target]:
-    """Of everything that is driven by a stranger. Their inputs are scripts: see `target.chunks`."""
+    """Of everything that is driven by a peer. Their inputs are scripts: see `target.chunks`."""
     yield Target(name="udx stream", run=_udx_stream, seeds=_udx_packets, allowed=())
     yield Target(name="udx stream, unproven", run=_unproven_stream, seeds=_udx_packets, allowed=())
     yield Target(name="secret stream", run=_secret_stream, seeds=_frames)
@@ -65,7 +65,7 @@ def _unproven_stream(data: bytes) -> None:
     """Packets from the peer's address and from others, of which none has acknowledged anything yet."""
     now = 0.0
     stream = UdxStream(now, initial_ack=2**32 - 2)
-    stream.connect(1, allowance=79, timeout_allowance=100)
+    stream.connect(1, budget=79, timeout_budget=100)
     stream.write(bytes(4000))
     sender, allowed, sent = stream.sender, 79, 0
     for op, piece in chunks(data):
@@ -82,7 +82,7 @@ def _unproven_stream(data: bytes) -> None:
         deadline = stream.next_deadline()
         if deadline is not None and deadline <= now:
             stream.handle_timer(now)
-            allowed += sender.timeout_allowance
+            allowed += sender.timeout_budget
         while stream.next_event() is not None:
             pass
         for _ in range(50):
@@ -90,7 +90,7 @@ def _unproven_stream(data: bytes) -> None:
             if burst is None:
                 break
             sent += sum(map(len, burst.buffers))
-        assert sender.allowance is None or sent <= allowed
+        assert sender.budget is None or sent <= allowed
 
 
 def _udx_packets() -> Iterator[bytes]:
@@ -201,21 +201,21 @@ def _connected(replicator: Replicator) -> Muxer:
 def _talk() -> Iterator[bytes]:
     """What an honest peer says: to a reader as one who holds the core, to a holder as one who reads it."""
     for reader in (True, False):
-        said: list[tuple[int, bytes]] = []
+        reported: list[tuple[int, bytes]] = []
         ours, theirs = (Muxer(is_initiator=side, handshake_hash=HASH) for side in (True, False))
         sites = _site(reader), _site(not reader)
         for replicator, muxer in zip(sites, (ours, theirs), strict=True):
             _attached(replicator, muxer)
         for turn in range(20):
             for message in theirs.take_output(turn * 0.01):
-                said.append((0, bytes(message)))
+                reported.append((0, bytes(message)))
                 ours.receive(message, turn * 0.01)
             for message in ours.take_output(turn * 0.01):
                 theirs.receive(message, turn * 0.01)
             for replicator in sites:
                 while replicator.next_event() is not None:
                     pass
-        yield script(*said)
+        yield script(*reported)
 
 
 def _dht_node(data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Verifiers of hypercore-py that proofs of a peer reach, and what none of a stranger may lead to."""
+"""Verifiers of hypercore-py that proofs of a peer reach, and what none of a peer may lead to."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Stored:
 
 
 def proofs() -> Iterator[Target]:
-    """Of everything that a proof of a stranger can lead to."""
+    """Of everything that a proof of a peer can lead to."""
     yield Target(name="conflict proof", run=_conflict, seeds=lambda: _trees(PLAIN))
     yield Target(name="fork of a core with a prologue", run=_fork, seeds=lambda: _trees(FIXED))
     yield Target(name="proof against a stored tree", run=_answer, seeds=lambda: _trees(PLAIN))
@@ -53,7 +53,7 @@ def proofs() -> Iterator[Target]:
 
 
 def _conflict(data: bytes) -> None:
-    """The writer signed one history only: nobody can prove two."""
+    """The writer signed one history only: no peer can prove two."""
     manifest = PLAIN.manifest
     assert manifest is not None
     proof = Data.decode(Reader(data))
@@ -61,7 +61,7 @@ def _conflict(data: bytes) -> None:
 
 
 def _fork(data: bytes) -> None:
-    """The writer never truncated: nobody can lead us onto a fork."""
+    """The writer never truncated: no peer can lead us onto a fork."""
     proof = Data.decode(Reader(data))
     reorg = Reorg.start(proof, FIXED.head, _Stored(FIXED), FIXED.key, FIXED.manifest)
     raise AssertionError(f"followed onto fork {reorg.head.fork}")
@@ -100,7 +100,7 @@ def _encode(data: Data) -> bytes:
 
 
 def _trees(core: Core) -> Iterator[bytes]:
-    """Genuine proofs, and such as a stranger makes of them."""
+    """Genuine proofs, and such as a peer makes of them."""
     for end in (PROLOGUE, LENGTH):
         request = Request(id=0, fork=0, upgrade=RequestUpgrade(0, end), manifest=True)
         whole = core.prove(request)

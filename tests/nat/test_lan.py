@@ -36,7 +36,7 @@ def test_peers_of_one_network_connect_without_leaving_it(world: NatWorld) -> Non
 
 
 @pytest.mark.parametrize("forwarding", [False, True])
-def test_a_bridge_that_both_hosts_have_leads_nobody_astray(world: NatWorld, forwarding: bool) -> None:
+def test_a_bridge_that_both_hosts_have_leads_no_peer_astray(world: NatWorld, forwarding: bool) -> None:
     """Containers give every machine the same address, where it finds itself or a wrong node. Docker has the
     kernel forward packets, too, and show those of bridges to netfilter."""
     home = world.site("random")

@@ -38,7 +38,7 @@ def test_peers_reach_each_other_through_their_nats(world: NatWorld) -> None:
     assert not failed
 
 
-def test_two_random_nats_are_too_much_for_everybody(world: NatWorld) -> None:
+def test_two_random_nats_are_too_much_for_every_peer(world: NatWorld) -> None:
     """Both sides find out, rather than trying for ever. A relay is what helps here."""
     hopeless = [Cell(*pair, "random", "random") for pair in PAIRS]
     results = Matrix(world).run(hopeless, seconds=30)

@@ -15,7 +15,7 @@ from ..support.seed_process import SeedProcess
 pytestmark = pytest.mark.interop
 
 
-def test_a_drive_outlives_its_publisher_with_everybody_behind_a_nat(
+def test_a_drive_outlives_its_publisher_with_every_peer_behind_a_nat(
     world: NatWorld, processes: ExitStack, tmp_path: Path
 ) -> None:
     homes = [world.site("consistent").host() for _ in range(3)]

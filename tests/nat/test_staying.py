@@ -14,13 +14,13 @@ from ..support.net_lab import Kind, Site
 
 pytestmark = pytest.mark.interop
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds within which a server must be reachable again."""
 
 
 def connected(client: CommandedProcess, key: str) -> dict[str, Any]:
     """Tries until it works, each time from a node that knows nothing."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     for attempt in range(1000):
         answer = client.ask("connect", name=f"attempt {attempt}", key=key, seconds=10, timeout=40)
         if reached(answer) or time.monotonic() > end:
@@ -31,7 +31,7 @@ def connected(client: CommandedProcess, key: str) -> dict[str, Any]:
 def test_the_way_in_stays_open_behind_a_router_that_forgets_in_seconds(world: NatWorld) -> None:
     """As a real one forgets in half a minute: pings every three seconds keep it open."""
     home = world.site("consistent")
-    home.forget_after(5)
+    home.expire_after(5)
     server = world.peer("ours", home.host())
     client = world.peer("official", world.site("consistent").host())
     key = server.ask("serve", name="server")["key"]
@@ -59,7 +59,7 @@ def test_a_server_is_reached_again_after_its_router(change: Callable[[Site], Non
 def test_a_server_that_is_carried_to_another_network_is_found_there(
     world: NatWorld, kind: Kind, client_at: Kind
 ) -> None:
-    """From a host that everybody reaches to one behind a router, without a word from anybody."""
+    """From a host that every peer reaches to one behind a router, without a word from any peer."""
     laptop = world.site("open").host()
     server = world.peer("ours", laptop)
     client = world.peer("official", world.site(client_at).host())
@@ -70,7 +70,7 @@ def test_a_server_that_is_carried_to_another_network_is_found_there(
     answer = connected(client, key)
     assert reached(answer), answer
     assert answer["host"] == cafe.public
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not server.ask("open", name="server")["firewalled"]:
         assert time.monotonic() < end, "it takes itself for open"
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""A socket on a host of a lab: sends what it is told to, and tells who it hears from.
+"""A socket on a host of a lab: sends what it is asked to, and reports who it hears from.
 
 python -m tests.nat.udp_host HOST PORT
 """
@@ -29,8 +29,8 @@ class UdpHost(CommandedProcess):
             start_timeout=30,
         )
 
-    def tell(self, to: tuple[str, int], text: str, ttl: int = 64) -> None:
-        self.ask("tell", to=to, text=text, ttl=ttl)
+    def send(self, to: tuple[str, int], text: str, ttl: int = 64) -> None:
+        self.ask("send", to=to, text=text, ttl=ttl)
 
     def hears(self, text: str, *, timeout: float = 20) -> tuple[str, int]:
         """Waits for it; gives where it came from."""
@@ -42,7 +42,7 @@ class UdpHost(CommandedProcess):
         return any(True for _ in self.select(lambda event: event.get("text") == text))
 
 
-def _say(message: dict[str, Any]) -> None:
+def _print(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
@@ -50,20 +50,20 @@ def _say(message: dict[str, Any]) -> None:
 def _listen(sock: socket.socket) -> None:
     while True:
         data, source = sock.recvfrom(65536)
-        _say({"event": "heard", "text": data.decode(), "source": source})
+        _print({"event": "heard", "text": data.decode(), "source": source})
 
 
 def _main() -> None:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind((sys.argv[1], int(sys.argv[2])))
     threading.Thread(target=_listen, args=[sock], daemon=True).start()
-    _say({"event": "ready"})
+    _print({"event": "ready"})
     for line in sys.stdin:
         command = json.loads(line)
         host, port = command["to"]
         control = [(socket.IPPROTO_IP, socket.IP_TTL, pack("i", command["ttl"]))]
         sock.sendmsg([command["text"].encode()], control, 0, (host, port))
-        _say({"reply": command["id"]})
+        _print({"reply": command["id"]})
 
 
 if __name__ == "__main__":

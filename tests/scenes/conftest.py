@@ -33,14 +33,14 @@ def restartable_postgres() -> Iterator[Postgres]:
 def registry(processes: ExitStack, django_db_blocker: DjangoDbBlocker) -> Registry:
     """`registry(url)` migrates that database and has the test's queries go there."""
 
-    def look_at(url: str) -> FarmDatabase:
+    def inspect_farm(url: str) -> FarmDatabase:
         processes.enter_context(django_db_blocker.unblock())
         database = FarmDatabase(url, pooled=False)
         processes.callback(database.close)
         processes.enter_context(database.in_place())
         return database
 
-    return look_at
+    return inspect_farm
 
 
 @pytest.fixture

@@ -78,6 +78,6 @@ def test_a_second_worker_joins_with_one_command_takes_copies_and_leaves_in_order
     assert states == {first: "active", "second": "retired"}
 
     second.terminate()
-    _, said = second.communicate(timeout=30)
-    assert second.returncode == 0, said
-    assert "has let this worker in" in said
+    _, reported = second.communicate(timeout=30)
+    assert second.returncode == 0, reported
+    assert "has let this worker in" in reported

@@ -1,4 +1,4 @@
-"""The farm's reason to be: a publisher goes, a worker dies, and nobody who reads notices."""
+"""The farm's reason to be: a publisher goes, a worker dies, and no reader notices."""
 
 from __future__ import annotations
 

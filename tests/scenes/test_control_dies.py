@@ -29,16 +29,16 @@ def test_a_control_worker_that_is_killed_amid_reports_loses_none_and_doubles_non
         control.kill()
         assert taken.hlen("farm:unacked") > 0
         control = plane.control()
-    told = crowd.stop()
+    notified = crowd.stop()
 
     # One that was on the wire at the moment of a kill is in no queue: Redis has given it away.
-    eventually(lambda: counted()[0] >= told - KILLS, timeout=60, what=f"{told} reports")
+    eventually(lambda: counted()[0] >= notified - KILLS, timeout=60, what=f"{notified} reports")
     eventually(
         lambda: not (taken.keys("farm:reports*") or taken.hlen("farm:unacked")),
         timeout=30,
         what="the end",
     )
     samples, events = counted()
-    assert samples == events <= told
+    assert samples == events <= notified
     crowd.once(lambda member: member.report())
     eventually(all_complete, timeout=30, what="every copy")

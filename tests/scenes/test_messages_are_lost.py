@@ -1,4 +1,4 @@
-"""Every kind of message is lost the first time, both ways and within control. Nobody is told that it was."""
+"""Every kind of message is lost the first time, both ways and within control, and sent again."""
 
 from __future__ import annotations
 

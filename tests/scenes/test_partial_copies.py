@@ -1,4 +1,4 @@
-"""Drives of which nobody has everything: workers complete each other, and keep what there is."""
+"""Drives of which no worker has everything: workers complete each other, and keep what there is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broker and database go away for a while, and come back: nothing is lost, nobody has to be told."""
+"""Broker and database go away for a while, and come back: nothing is lost, no person has to act."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def sent_by(name: str) -> float:
 
 
 def kept_back(worker: WorkerProcess) -> int:
-    """Samples in its memory that the farm was not told."""
+    """Samples in its memory that the farm has not received."""
     with contextlib.closing(sqlite3.connect(worker.data / "worker.sqlite3")) as memory:
         return int(memory.execute("SELECT count(*) FROM buffered_sample").fetchone()[0])
 
 
 @pytest.mark.interop
-def test_a_worker_seeds_on_without_its_broker_and_tells_later_what_it_did(
+def test_a_worker_seeds_on_without_its_broker_and_reports_later_what_it_did(
     new_plane: NewPlane,
     new_workers: NewWorkers,
     redis_server: RedisServer,
@@ -119,8 +119,8 @@ def test_postgresql_is_restarted_while_reports_flow_in_and_nothing_is_lost(
     connection.close()  # ours is as dead as theirs
     back = reports()
     eventually(lambda: reports() > back + 20, timeout=60, what="reports")
-    told = crowd.stop()
-    eventually(lambda: counted() == (told, told), timeout=60, what=f"{told} reports")
+    notified = crowd.stop()
+    eventually(lambda: counted() == (notified, notified), timeout=60, what=f"{notified} reports")
     assert all(service.alive for service in services)
     eventually(all_complete, timeout=30, what="every copy")
     with urllib.request.urlopen(plane.home.address + "admin/login/", timeout=30) as answer:

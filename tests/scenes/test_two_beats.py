@@ -41,8 +41,8 @@ def test_two_beats_double_nothing_and_one_takes_over_from_the_other(
     eventually(lambda: questions.count() == 60, timeout=60, what="a question about each copy")
     eventually(lambda: Challenge.objects.count() > 60, timeout=60, what="another one about some")
 
-    told = crowd.stop()
-    eventually(lambda: counted() == (told, told), timeout=60, what="all reports")
+    notified = crowd.stop()
+    eventually(lambda: counted() == (notified, notified), timeout=60, what="all reports")
     kinds = Counter(Event.objects.filter(kind__startswith="replica.").values_list("kind", flat=True))
     assert kinds == {"replica.assigned": 60, "replica.complete": 60}
     asked: dict[int, list[object]] = {}

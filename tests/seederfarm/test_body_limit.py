@@ -69,8 +69,8 @@ def run(limit: BodyLimit, client: Client) -> int:
 @pytest.mark.parametrize("application", [reads_all, get_asgi_application()], ids=["app", "django"])
 def test_a_request_that_is_too_large_ends_before_it_was_taken(application: Any) -> None:
     limit = BodyLimit(application, max_body=100 * KIB)
-    told = Client([KIB] * 1000, announced=1000 * KIB)
-    assert run(limit, told) == 413 and told.read == 0
+    notified = Client([KIB] * 1000, announced=1000 * KIB)
+    assert run(limit, notified) == 413 and notified.read == 0
     untold = Client([KIB] * 1000)
     assert run(limit, untold) == 413 and untold.read == 101 * KIB
     assert run(limit, Client([KIB] * 10, announced=10 * KIB)) in (200, 403)

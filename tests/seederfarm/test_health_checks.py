@@ -55,16 +55,16 @@ def _fail(**_: object) -> None:
 
 
 def test_many_questions_cost_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[str] = []
-    monkeypatch.setattr(health_checks, "_broker", lambda: looks.append("") or [])
+    reads: list[str] = []
+    monkeypatch.setattr(health_checks, "_broker", lambda: reads.append("") or [])
     clock = [0.0]
     readiness = Readiness(lambda: clock[0])
     for _ in range(50):
         readiness.reasons()
-    assert len(looks) == 1
+    assert len(reads) == 1
     clock[0] += FRESH
     readiness.reasons()
-    assert len(looks) == 2
+    assert len(reads) == 2
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez"])

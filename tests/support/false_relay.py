@@ -103,9 +103,9 @@ class Bystander:
         host, port = own.getsockname()
         self.address = Address(host, port)
         self.datagrams: list[bytes] = []
-        """What has come so far, as of the last `look`."""
+        """What has come so far, as of the last `poll`."""
 
-    def look(self) -> int:
+    def poll(self) -> int:
         """Bytes that have come in all."""
         self._socket.setblocking(False)
         while True:

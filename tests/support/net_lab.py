@@ -227,7 +227,7 @@ class Site:
             f"route replace default via {network}.1",
         )
 
-    def forget_after(self, seconds: int) -> None:
+    def expire_after(self, seconds: int) -> None:
         """How long the router remembers a way that nothing goes through, from now on."""
         assert self.router is not None, "there is no router here"
         self.router.set(

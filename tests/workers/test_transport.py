@@ -1,4 +1,4 @@
-"""Messages that whoever may write into a queue chose, on their way through kombu."""
+"""Messages chosen by a client that may write into a queue, on their way through kombu."""
 
 from __future__ import annotations
 

@@ -139,14 +139,14 @@ class Agent:
             self.reports.record_event("refused", f"{name}: {refused}")
 
     def _on_refresh(self, refresh: Refresh) -> None:
-        if not refresh.look_again:
+        if not refresh.search_again:
             self.reports.report_all(REPORT_ALL_SOON)
             return
         by_shard: dict[int, list[str]] = {}
-        for key in refresh.look_again:
+        for key in refresh.search_again:
             by_shard.setdefault(self._shard_map.of(key), []).append(key)
         for index, keys in by_shard.items():
-            self._shards[index].send({"cmd": "look_again", "keys": keys})
+            self._shards[index].send({"cmd": "search_again", "keys": keys})
 
     def _on_page(self, page: AssignmentPage) -> None:
         with self._lock:
@@ -279,7 +279,7 @@ class Agent:
                 continue
             with self._lock:
                 if not self.paused:
-                    self.reports.replicas.note(status)
+                    self.reports.replicas.record(status)
         self.reports.wake.set()
 
     def _on_engine_end(self, shard: Shard, status: int) -> None:

@@ -24,7 +24,7 @@ from ..state import JoinedFarm
 from .agent import Agent
 from .broker import broker_url, transport_options
 
-LOOK_EVERY = 0.5
+POLL_EVERY = 0.5
 """Seconds between polls for an answer."""
 
 ASK_EVERY = 30.0
@@ -67,7 +67,7 @@ class JoinClient:
         """Returns whether the worker belongs to the farm; False: stopped before."""
         ask_every, asked = min(self._agent.settings.heartbeat, ASK_EVERY), float("-inf")
         with self._app.connection_for_read() as connection:
-            while not self._stop.wait(LOOK_EVERY if self._logged else 0.1):
+            while not self._stop.wait(POLL_EVERY if self._logged else 0.1):
                 try:
                     if time.monotonic() - asked >= ask_every:
                         if self._waiting(connection) < SILENT_ABOVE:
@@ -81,7 +81,7 @@ class JoinClient:
                 except Exception as error:  # whatever kombu and redis raise
                     self._log_once(logging.WARNING, f"cannot reach the farm: {error}; trying on")
                     connection.collapse()
-                    self._stop.wait(LOOK_EVERY)
+                    self._stop.wait(POLL_EVERY)
         return False
 
     def _send_request(self) -> None:

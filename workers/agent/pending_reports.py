@@ -94,7 +94,7 @@ class PendingReports:
         with self.lock:
             before = self.replicas.again
             limit = max(1, int(MAX_REPLICAS * share))
-            replicas = self.replicas.take(limit, again=self._spread.allowance(now))
+            replicas = self.replicas.take(limit, again=self._spread.budget(now))
             self._spread.used(before - self.replicas.again)
         samples = self._state.samples(max(1, int(MAX_SAMPLES * share)))
         events = self._state.events(max(1, int(MAX_EVENTS * share)))

@@ -49,7 +49,7 @@ class ReplicaTracker:
             if self._phase(key) in (None, *_GOING):
                 self._put(ReplicaStatus(key=key, phase=Phase.ASSIGNED))
 
-    def note(self, status: ReplicaStatus) -> None:
+    def record(self, status: ReplicaStatus) -> None:
         """Take an engine's status of a key. Ignored if the key is no longer kept."""
         if self._phase(status.key) not in (None, *_GOING):
             self._put(status)

@@ -49,5 +49,5 @@ class ShardMap:
 
     def removed(self, key: str) -> None:
         """The key's blocks are deleted. A key that is assigned again by now keeps its engine."""
-        if self._state.forget_home(key):
+        if self._state.discard_home(key):
             self._homes.pop(key, None)

@@ -18,7 +18,7 @@ class Spread:
         self._count, self._given, self._began = count, 0, now
         self._seconds, self._first = max(seconds, 0.001), first
 
-    def allowance(self, now: float) -> int:
+    def budget(self, now: float) -> int:
         """Number of items that may go now, beside those that went."""
         grown = self._first + int(self._count * (now - self._began) / self._seconds)
         return max(0, min(grown, self._count) - self._given)

@@ -41,7 +41,7 @@ class BootstrapWatch:
         self._nodes = ", ".join(address.label for address in bootstrap)
         self._unresolved: set[str] = set()
         self._is_silent = False
-        self._was_troubled = False
+        self._has_failed = False
         self._unsubscribe: Callable[[], None] | None = None
 
     def start(self) -> None:
@@ -66,8 +66,8 @@ class BootstrapWatch:
                     "and --bootstrap or SEEDERFARM_BOOTSTRAP",
                 )
                 self._emit(NetworkChanged(state="unreachable"))
-            case NodeEvent.BOOTSTRAPPED | NodeEvent.ONLINE if self._was_troubled:
-                self._was_troubled = self._is_silent = False
+            case NodeEvent.BOOTSTRAPPED | NodeEvent.ONLINE if self._has_failed:
+                self._has_failed = self._is_silent = False
                 log.warning("nodes of the DHT answer", extra=EMITTED)
                 self._emit(NetworkChanged(state="reached"))
 
@@ -82,6 +82,6 @@ class BootstrapWatch:
                 )
 
     def _report(self, code: str, text: str) -> None:
-        self._was_troubled = True
+        self._has_failed = True
         log.warning("%s", text, extra=EMITTED)
         self._emit(Problem(key=None, code=code, message=text))

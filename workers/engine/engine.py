@@ -254,7 +254,7 @@ class Engine:
 
     async def remove(self, key: bytes) -> bool:
         """Stop seeding a key; stored blocks stay. Returns False if it was not seeded."""
-        self._problems.forget(key)
+        self._problems.discard(key)
         if self._backlog.remove(key):
             self._mark_synced(key)
             return True
@@ -421,20 +421,20 @@ class Engine:
         """Make a complete key rest, then cold. Returns the time of the next call at the latest, or None."""
         seed, stage_machine = warm.seed, warm.stage_machine
         before, peers = stage_machine.stage, seed.connected
-        stage = stage_machine.step(settled=seed.settled and not topic.looking, peers=peers, now=now)
+        stage = stage_machine.step(idle=seed.idle and not topic.looking, peers=peers, now=now)
         if stage is not before:
             seed.set_active(stage is Stage.ACTIVE)
             if stage is Stage.COLD:
                 try:
-                    seed.note()
+                    seed.record()
                     self._make_cold(key, warm, topic)
                 except BaseException:
                     stage_machine.wake()
                     raise
                 return None
             if stage is Stage.RESTING:
-                seed.note()
-            stage = stage_machine.step(settled=stage is Stage.RESTING, peers=seed.connected, now=now)
+                seed.record()
+            stage = stage_machine.step(idle=stage is Stage.RESTING, peers=seed.connected, now=now)
         return stage_machine.next_deadline()
 
     def _mark_synced(self, key: bytes) -> None:

@@ -16,14 +16,14 @@ from hypercore.errors import HypercoreError, InvalidContent
 from . import zips
 from .drives import Drives, OpenDrive
 from .failures import ReadingFailed, failed
-from .paths import Found, listing, look
+from .paths import Found, find, listing
 from .protocol import FRAME_HEAD, Answer, Ask, Begin, List, Read, Zip, encoder, requests
 from .slots import Slots
 from .source import ReadAhead
 
 ASK_TIMEOUT: Final = 60.0
 """Seconds in which the client has to send its next request."""
-LOOK_TIMEOUT: Final = 45.0
+FIND_TIMEOUT: Final = 45.0
 """Seconds to find a drive and a path in it, or to list a folder."""
 STALL_TIMEOUT: Final = 60.0
 """Seconds in which a client has to take something of what it reads; then the connection is closed."""
@@ -52,9 +52,9 @@ class Connection:
                 ask = await self._next()
                 if not isinstance(ask, Ask):
                     return
-                async with asyncio.timeout(LOOK_TIMEOUT):
+                async with asyncio.timeout(FIND_TIMEOUT):
                     drive = await stack.enter_async_context(self._drives.lease(_key(ask)))
-                    found = await look(drive, ask.path, ask.version)
+                    found = await find(drive, ask.path, ask.version)
                 await self._answer(found.facts)
                 while (request := await self._next()) is not None:
                     await self._serve(request, drive, found, ask.client)
@@ -71,7 +71,7 @@ class Connection:
     ) -> None:
         try:
             if isinstance(request, List) and found.entry is None:
-                async with asyncio.timeout(LOOK_TIMEOUT):
+                async with asyncio.timeout(FIND_TIMEOUT):
                     answer = await listing(found, request)
                 await self._answer(answer)
             elif isinstance(request, Read) and found.entry is not None:
@@ -100,7 +100,7 @@ class Connection:
             raise _Begun(InvalidContent(f"{sent} of {request.length} bytes"))
 
     async def _zip(self, drive: OpenDrive, found: Found) -> None:
-        async with asyncio.timeout(LOOK_TIMEOUT):
+        async with asyncio.timeout(FIND_TIMEOUT):
             if found.view.version > zips.MAX_FILES:  # each file takes a block of the db: fewer need no count
                 await zips.count(found)
         async with aclosing(zips.archive(found, lambda entry: contents(drive, entry))) as parts:

@@ -89,10 +89,10 @@ class OpenDrive:
                         raise ReadingFailed("unavailable", text, retry=RETRY_COPY) from error
                 return self._network.open(key)
 
-            found = self._readers[key] = CoreReader(key, session, self._held, stored, self._look_again)
+            found = self._readers[key] = CoreReader(key, session, self._held, stored, self._search_again)
         return found
 
-    async def _look_again(self) -> None:
+    async def _search_again(self) -> None:
         if self._discovery is not None:
             await self._discovery.refresh()
 
@@ -179,7 +179,7 @@ class Drives:
         if task is None:
             self._make_room()
             task = self._open[key] = asyncio.create_task(self._opened(key), name=f"open {key.hex()[:8]}")
-            task.add_done_callback(lambda done: self._forget_failed(key, done))
+            task.add_done_callback(lambda done: self._discard_failed(key, done))
         # Who waits may leave; others wait for the same
         return await asyncio.shield(task)
 
@@ -198,7 +198,7 @@ class Drives:
         else:
             self._close(drive)
 
-    def _forget_failed(self, key: bytes, task: asyncio.Task[OpenDrive]) -> None:
+    def _discard_failed(self, key: bytes, task: asyncio.Task[OpenDrive]) -> None:
         if (task.cancelled() or task.exception() is not None) and self._open.get(key) is task:
             del self._open[key]
 

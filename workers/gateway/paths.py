@@ -27,7 +27,7 @@ class Found:
     """Of a file."""
 
 
-async def look(drive: OpenDrive, path: str, version: int | None) -> Found:
+async def find(drive: OpenDrive, path: str, version: int | None) -> Found:
     """What is at `path`. Raises ReadingFailed if nothing is; other HypercoreErrors."""
     newest = drive.drive.version
     if version is not None and not 1 <= version <= newest:

@@ -33,7 +33,7 @@ BLOCK_TIMEOUT = 20.0
 HEAD_TIMEOUT = 15.0
 """Seconds in which a first peer has to show what a key names."""
 
-SETTLING = 3.0
+UPDATE_TIMEOUT = 3.0
 """Seconds that peers get to show a newer head than the first one received."""
 
 TURN_BYTES = 1 << 20
@@ -42,11 +42,11 @@ TURN_BYTES = 1 << 20
 TURN_BLOCKS = 64
 """The same for small blocks."""
 
-LOOK_AGAIN = 5.0
+RESCAN_EVERY = 5.0
 """Seconds without a peer after which the DHT is asked again, while a reader waits."""
 
 OpenSession = Callable[[], Awaitable[Hypercore]]
-LookAgain = Callable[[], Awaitable[object]]
+SearchAgain = Callable[[], Awaitable[object]]
 
 
 class HeldBlocks:
@@ -82,12 +82,12 @@ class CoreReader:
         open_session: OpenSession,
         held: HeldBlocks,
         stored: StoredCore | None,
-        look_again: LookAgain,
+        search_again: SearchAgain,
     ) -> None:
-        """`look_again` asks the DHT for peers; it is called while there is none."""
+        """`search_again` asks the DHT for peers; it is called while there is none."""
         self._key = key
         self._open_session = open_session
-        self._look_again = look_again
+        self._search_again = search_again
         self._held = held
         self._local = stored
         self._session: Hypercore | None = None
@@ -168,7 +168,7 @@ class CoreReader:
             await self._in_time(
                 session.wait_until(lambda: session.length > 0), HEAD_TIMEOUT, "what the key names"
             )
-        await session.update(SETTLING)
+        await session.update(UPDATE_TIMEOUT)
         return before != (self.fork, self.length)
 
     def request(self, indices: Sequence[int]) -> None:
@@ -207,8 +207,8 @@ class CoreReader:
     async def _keep_looking(self) -> None:
         while self._session is not None:
             if not self._session.peers:
-                await self._look_again()
-            await asyncio.sleep(LOOK_AGAIN)
+                await self._search_again()
+            await asyncio.sleep(RESCAN_EVERY)
 
     def _stored(self) -> StoredCore | None:
         """The stored core, unless peers have shown a newer fork."""

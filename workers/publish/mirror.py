@@ -35,7 +35,7 @@ BATCH_BYTES = 256 << 20
 UNFLUSHED_BYTES = 32 << 20
 """Bytes of contents in memory after which they are made durable before more is read."""
 
-SETTLED = 2_000_000_000
+STABLE_AFTER = 2_000_000_000
 """Nanoseconds after which another change of a file surely shows in its time of change. Later changes are not
 recorded as unchanged: file systems count in steps, some of whole seconds."""
 
@@ -200,7 +200,7 @@ class _Step:
     def _take_in(self, written: dict[str, Written], removed: list[str]) -> None:
         for path in removed:
             del self._published[path]
-            self._index.forget(path)
+            self._index.discard(path)
         self.removed += len(removed)
         for path, (entry, fingerprint) in written.items():
             self.changed += path in self._published
@@ -232,8 +232,8 @@ class _Step:
         return Written(batch.put_blob(path, blob, executable=item.executable), before)
 
     def _record_published(self, path: str, seq: int, fingerprint: Fingerprint) -> None:
-        if fingerprint.changed < self._started - SETTLED:
-            self._index.note(path, seq, fingerprint)
+        if fingerprint.changed < self._started - STABLE_AFTER:
+            self._index.record(path, seq, fingerprint)
         else:
             self.unsettled = True
 

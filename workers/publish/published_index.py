@@ -23,25 +23,25 @@ class PublishedIndex:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._notes = _load(path)
+        self._records = _load(path)
         self._dirty = False
 
     def is_unchanged(self, path: str, seq: int, fingerprint: Fingerprint) -> bool:
         """Whether the entry in block `seq` was made from a file with exactly this metadata."""
-        return self._notes.get(path) == (seq, fingerprint)
+        return self._records.get(path) == (seq, fingerprint)
 
-    def note(self, path: str, seq: int, fingerprint: Fingerprint) -> None:
-        self._notes[path] = (seq, fingerprint)
+    def record(self, path: str, seq: int, fingerprint: Fingerprint) -> None:
+        self._records[path] = (seq, fingerprint)
         self._dirty = True
 
-    def forget(self, path: str) -> None:
-        self._dirty |= self._notes.pop(path, None) is not None
+    def discard(self, path: str) -> None:
+        self._dirty |= self._records.pop(path, None) is not None
 
     def save(self) -> None:
         """Write to a temporary file and rename it. Raises OSError."""
         if not self._dirty:
             return
-        files = {path: [seq, *fingerprint] for path, (seq, fingerprint) in self._notes.items()}
+        files = {path: [seq, *fingerprint] for path, (seq, fingerprint) in self._records.items()}
         aside = self._path.with_name(self._path.name + ".new")
         with suppress(FileNotFoundError):
             aside.unlink()

@@ -38,13 +38,13 @@ ENCRYPTION_FILE = "encryption"
 FOLDER_META = "published folder"
 """Name of the store's `meta` value with the path of the published folder."""
 
-LOOK_AGAIN = 60.0
+RESCAN_EVERY = 60.0
 """Seconds between scans of a folder without change notifications (a network share)."""
 
-SETTLE = 2.5
+QUIET_TIME = 2.5
 """Seconds after which a file that was being written is checked again."""
 
-LOOKING_SHARE = 0.1
+SCAN_SHARE = 0.1
 """Share of the time that scanning a restless folder may take."""
 
 
@@ -135,7 +135,7 @@ class Publisher:
             unsettled = True  # something may have changed before the watch began
             while True:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(SETTLE if unsettled else LOOK_AGAIN):
+                    async with asyncio.timeout(QUIET_TIME if unsettled else RESCAN_EVERY):
                         await changed.wait()
                 changed.clear()
                 started = loop.time()
@@ -146,7 +146,7 @@ class Publisher:
                     self._report_problems((str(error),), error.code)
                     await watcher.close()  # the folder that it watched may be gone for good
                     unsettled = False
-                await asyncio.sleep((loop.time() - started) * (1 / LOOKING_SHARE - 1))
+                await asyncio.sleep((loop.time() - started) * (1 / SCAN_SHARE - 1))
         finally:
             await watcher.close()
 

@@ -251,7 +251,7 @@ class State:
 
         self._do(work)
 
-    def forget_home(self, key: str) -> bool:
+    def discard_home(self, key: str) -> bool:
         """Delete the record unless the key is assigned. Returns whether it was deleted."""
 
         def work(session: Session) -> bool:

@@ -287,7 +287,7 @@ class Bitfield:
             self._beyond += ones
         self._absorb()
 
-    def forget_pages(self) -> None:
+    def discard_pages(self) -> None:
         """Drop all bits behind the prefix."""
         self._beyond = 0
         self._full, self._pages = _NO_RUNS, _NO_PAGES
@@ -370,7 +370,7 @@ class Bitfield:
                 break
             self._pages.discard(page)
         if not self._beyond:
-            self.forget_pages()
+            self.discard_pages()
 
     def _advance(self, end: int) -> None:
         """Extend the prefix at least to `end`."""
@@ -389,7 +389,7 @@ class Bitfield:
         if self._beyond:
             self._absorb()
         else:
-            self.forget_pages()
+            self.discard_pages()
 
     def _fill_pages(self, start: int, end: int) -> None:
         """Sets start..end, which lies behind the prefix."""
@@ -466,7 +466,7 @@ class Bitfield:
             low, high = self._full.remove_last_run()
             self._beyond -= (high - low) * PAGE_BITS
         if not self._beyond:
-            self.forget_pages()
+            self.discard_pages()
 
     def _end(self) -> int:
         """Where the last page ends."""

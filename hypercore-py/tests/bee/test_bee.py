@@ -1,4 +1,4 @@
-"""Reading bees: against a sorted list, across versions, and when somebody made them to hurt."""
+"""Reading bees: against a sorted list, across versions, and when a peer made them to hurt."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_the_inside_of_a_batch_is_no_version() -> None:
         listed(Bee(bee_with(b"a", b"b", b"c")).checkout(3).iterate())
 
 
-def test_history_tells_puts_from_deletions() -> None:
+def test_history_distinguishes_puts_from_deletions() -> None:
     log = MemorySource()
     writer = BeeWriter(log)
     writer.put(b"a", None)

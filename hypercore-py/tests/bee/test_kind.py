@@ -1,4 +1,4 @@
-"""Telling drives from bees from cores."""
+"""Distinguishing drives from bees from cores."""
 
 from __future__ import annotations
 

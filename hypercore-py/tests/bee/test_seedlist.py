@@ -71,7 +71,7 @@ def test_a_list_gives_its_entries_and_leaves_its_metadata_apart() -> None:
     assert seeds.version == 5
 
 
-def test_allowed_peers_may_be_everybody_nobody_or_some_in_any_spelling() -> None:
+def test_allowed_peers_may_be_all_none_or_some_in_any_spelling() -> None:
     assert run(seed_list()[0].allowed_peers()) is None
     for value, expected in (
         (None, None),

@@ -279,7 +279,7 @@ def test_an_empty_core_adopts_a_fork(place: Place) -> None:
 # --- writing
 
 
-def test_appending_tells_listeners_and_signs(place: Place) -> None:
+def test_appending_notifies_listeners_and_signs(place: Place) -> None:
     writer = make_writer(store=place.store)
     changes = heard(writer.core)
     writer.core.append([b"a", b"b"], writer.key_pair)
@@ -290,13 +290,13 @@ def test_appending_tells_listeners_and_signs(place: Place) -> None:
     assert writer.core.byte_length == 3
 
 
-def test_a_stranger_cannot_append_or_truncate(place: Place) -> None:
+def test_a_peer_cannot_append_or_truncate(place: Place) -> None:
     writer = make_writer([b"a", b"b"], store=place.store)
-    stranger = KeyPair.from_seed(bytes(32))
+    peer = KeyPair.from_seed(bytes(32))
     with pytest.raises(LocalProtocolError):
-        writer.core.append([b"x"], stranger)
+        writer.core.append([b"x"], peer)
     with pytest.raises(LocalProtocolError):
-        writer.core.truncate(1, stranger)
+        writer.core.truncate(1, peer)
     assert whole(writer.core) == [b"a", b"b"]
     assert not place.store.dirty
 

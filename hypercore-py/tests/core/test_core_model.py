@@ -161,15 +161,15 @@ class CoreMachine(RuleBasedStateMachine):
         self.safe |= became
 
     @precondition(lambda self: self.flush is not None)
-    @rule(happened=st.booleans())
-    def flush_fails(self, happened: bool) -> None:
+    @rule(events=st.booleans())
+    def flush_fails(self, events: bool) -> None:
         """An error comes back from the disk; sometimes after everything was written nevertheless."""
         assert self.flush is not None
         backend = self.place.store.backend
         commit = backend.commit
 
         def fail(batch: Batch) -> None:
-            if happened:
+            if events:
                 commit(batch)
             raise StorageError("out of order")
 
@@ -179,7 +179,7 @@ class CoreMachine(RuleBasedStateMachine):
                 self.flush.run()
         self.flush.abandon()
         self.flush = None
-        if happened:
+        if events:
             self.durable = self.saving
 
     @rule(in_flight=st.booleans())

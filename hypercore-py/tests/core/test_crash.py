@@ -140,10 +140,10 @@ def copy_on(stage: Stage, source: Core, indices: list[int] | None = None) -> Cor
 
 def new_small_core(stage: Stage) -> Callable[[], None]:
     writer = writer_on(stage, SMALL, seed=2)
-    stranger = KeyPair.from_seed(bytes(32))
+    peer = KeyPair.from_seed(bytes(32))
 
     def act() -> None:
-        stage.store.create_core(stranger).append(SMALL, stranger)
+        stage.store.create_core(peer).append(SMALL, peer)
         writer.core.meta = b"changed"
 
     return act
@@ -264,7 +264,7 @@ def many_cores_at_once(stage: Stage) -> Callable[[], None]:
 
 
 def void(_: object) -> None:
-    """For lambdas whose value nobody wants."""
+    """For lambdas whose value is not used."""
 
 
 SCENES: list[Scene] = [
@@ -287,7 +287,7 @@ SCENES: list[Scene] = [
 
 def check_image(path: Path, before: dict[bytes, State], after: dict[bytes, State]) -> str:
     """What is in the image must be the old state, the new one, or something between that gives away nothing
-    but what this flush was about to take away. Tells which.
+    but what this flush was about to take away. Reports which.
     """
     with Store(DiskBackend(path)) as store:
         assert all(opened(store, info.key).check_head() for info in store.cores())

@@ -31,7 +31,7 @@ def start(directory: Path, seed: int) -> subprocess.Popen[str]:
 
 
 class Promises:
-    """What the child has said so far."""
+    """What the child has reported so far."""
 
     def __init__(self) -> None:
         self.durable: dict[str, tuple[int, int, set[int]]] = {}
@@ -41,19 +41,21 @@ class Promises:
         self.flushes = 0
 
     def hear(self, line: str) -> None:
-        said = json.loads(line)
-        match said["event"]:
+        reported = json.loads(line)
+        match reported["event"]:
             case "clearing":
-                self.may_go.setdefault(said["core"], set()).update(range(said["start"], said["end"]))
+                self.may_go.setdefault(reported["core"], set()).update(
+                    range(reported["start"], reported["end"])
+                )
             case "cutting":
-                self.may_be_cut.add(said["core"])
+                self.may_be_cut.add(reported["core"])
             case "removing":
-                self.may_be_removed.add(said["core"])
+                self.may_be_removed.add(reported["core"])
             case "durable":
                 self.flushes += 1
                 self.durable = {
                     core: (fork, length, {i for start, end in runs for i in range(start, end)})
-                    for core, fork, length, runs in said["cores"]
+                    for core, fork, length, runs in reported["cores"]
                 }
                 # Done by this flush. What is still to come is said again right behind this line.
                 self.may_go, self.may_be_cut, self.may_be_removed = {}, set(), set()

@@ -71,14 +71,14 @@ class Name(str):
     """A name that counts how often names are looked at."""
 
     __slots__ = ()
-    looks: ClassVar[int] = 0
+    visits: ClassVar[int] = 0
 
     def __lt__(self, other: str) -> bool:
-        Name.looks += 1
+        Name.visits += 1
         return str.__lt__(self, other)
 
     def startswith(self, *args: object) -> bool:
-        Name.looks += 1
+        Name.visits += 1
         return str.startswith(self, *args)  # type: ignore[arg-type]
 
 
@@ -86,6 +86,6 @@ def test_a_lookup_by_prefix_looks_at_few_of_the_other_names() -> None:
     changes = MetaChanges()
     for number in range(4096):
         changes[Name(f"core/{number:04}/key")] = b"1"
-    Name.looks = 0
+    Name.visits = 0
     assert list(changes.with_prefix("core/2000/")) == [("core/2000/key", b"1")]
-    assert 2 <= Name.looks <= 16  # a binary search over 4,096, the name, the one after it
+    assert 2 <= Name.visits <= 16  # a binary search over 4,096, the name, the one after it

@@ -104,7 +104,7 @@ def test_have_bytes_follows_downloads_and_clears(place: Place) -> None:
     assert core.have_bytes == sum(len(blocks[index]) for index in (1, 6, 7))
 
 
-def test_byte_ranges_and_seeks_tell_the_places_of_blocks(place: Place) -> None:
+def test_byte_ranges_and_seeks_report_the_places_of_blocks(place: Place) -> None:
     blocks = sample_blocks(33)
     core = make_writer(blocks, store=place.store).core
     offset = 0

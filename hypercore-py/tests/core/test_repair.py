@@ -92,7 +92,7 @@ def test_a_flipped_bit_is_noticed_reported_and_fetched_again(disk: DiskPlace, bl
     assert whole(disk.core(source.key)) == blocks
 
 
-def test_a_rotten_block_is_not_served(disk: DiskPlace, blocks: list[bytes]) -> None:
+def test_a_corrupt_block_is_not_served(disk: DiskPlace, blocks: list[bytes]) -> None:
     _, core = stored(disk, blocks)
     flip(disk, core, 3)
     with pytest.raises(BlockNotAvailable):
@@ -125,7 +125,7 @@ def test_a_block_of_another_history_is_not_served_from_memory(disk: DiskPlace) -
     assert writer.core.prove(request).block == (7, b"another", [])
 
 
-def test_a_scrub_finds_every_rotten_block(disk: DiskPlace, blocks: list[bytes]) -> None:
+def test_a_scrub_finds_every_corrupt_block(disk: DiskPlace, blocks: list[bytes]) -> None:
     source, core = stored(disk, blocks)
     for index in (0, 17, len(blocks) - 1):
         flip(disk, core, index)
@@ -186,7 +186,7 @@ def test_a_deleted_file_is_noticed_and_made_again(disk: DiskPlace) -> None:
 
 @pytest.mark.parametrize("page", range(4))
 @pytest.mark.parametrize("damage", [bit_flipped, lambda nodes: b"", lambda nodes: nodes[:-40]])
-def test_a_rotten_tree_page_costs_its_blocks_only(
+def test_a_corrupt_tree_page_costs_its_blocks_only(
     disk: DiskPlace, blocks: list[bytes], page: int, damage: Callable[[bytes], bytes]
 ) -> None:
     source, core = stored(disk, blocks)
@@ -211,7 +211,7 @@ def test_a_rotten_tree_page_costs_its_blocks_only(
 
 
 @pytest.mark.parametrize("page", range(4))
-def test_a_peer_is_not_blamed_for_our_rotten_tree_page(disk: DiskPlace, page: int) -> None:
+def test_a_peer_is_not_blamed_for_our_corrupt_tree_page(disk: DiskPlace, page: int) -> None:
     """An answer that was asked for before the damage was noticed does not verify, and that is our fault."""
     source = make_writer(SMALL).core
     copy = disk.store.open_core(source.key)
@@ -228,7 +228,7 @@ def test_a_peer_is_not_blamed_for_our_rotten_tree_page(disk: DiskPlace, page: in
     assert whole(core) == SMALL
 
 
-def test_all_tree_pages_rotten_at_once_is_starting_over(disk: DiskPlace, blocks: list[bytes]) -> None:
+def test_all_tree_pages_corrupt_at_once_is_starting_over(disk: DiskPlace, blocks: list[bytes]) -> None:
     source, core = stored(disk, blocks)
     for page in range((2 * len(blocks) - 2) // 128 + 1):
         damage_page(disk, page, bit_flipped)
@@ -240,7 +240,7 @@ def test_all_tree_pages_rotten_at_once_is_starting_over(disk: DiskPlace, blocks:
     assert whole(disk.core(source.key)) == blocks
 
 
-def test_a_missing_tree_page_is_noticed_like_a_rotten_one(disk: DiskPlace, blocks: list[bytes]) -> None:
+def test_a_missing_tree_page_is_noticed_like_a_corrupt_one(disk: DiskPlace, blocks: list[bytes]) -> None:
     source, core = stored(disk, blocks)
     damage_page(disk, 1)
     ok = {index for index, sound in core.verify() if sound}
@@ -292,7 +292,7 @@ def test_a_head_whose_signature_does_not_hold_makes_nothing_sound(disk: DiskPlac
     assert core.contiguous_length == 300  # nothing is thrown away for that
 
 
-def test_rot_in_the_bits_claims_blocks_that_are_not_there(disk: DiskPlace) -> None:
+def test_corruption_in_the_bits_claims_blocks_that_are_not_there(disk: DiskPlace) -> None:
     source = make_writer(SMALL).core
     copy = disk.store.open_core(source.key)
     assert copy is not None

@@ -214,7 +214,7 @@ def test_nothing_is_durable_before_the_flush_is_finished(place: Place) -> None:
     assert core.durable_head is core.head
 
 
-def test_a_flush_tells_the_runs_that_became_durable(place: Place) -> None:
+def test_a_flush_reports_the_runs_that_became_durable(place: Place) -> None:
     source = make_writer(sample_blocks(30)).core
     core = opened(place.store, source.key)
     download(source, core, [3, 4, 5, 29, 0])
@@ -305,7 +305,7 @@ def test_a_truncation_during_a_flush_takes_its_blocks_back(place: Place) -> None
 
 
 class Broken(DiskBackend):
-    """A disk that fails when it is told to."""
+    """A disk that fails when it is asked to."""
 
     fail = False
 

@@ -1,4 +1,4 @@
-"""What a stranger can make a node send to somebody else by forging the sender of a datagram."""
+"""What a peer can make a node send to another peer by forging the sender of a datagram."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def test_forged_requests_make_little_of_a_full_store(command: int) -> None:
         request = Request(tid=7, to=HERE, command=command, target=TARGET)
         asked += len(request.encode())
         sent += sum(map(len, node.ask(request, VICTIM, 10.0 + number * 0.01)))
-    most = MAX_UNPROVEN_BURST_BYTES + 60 * UNPROVEN_BYTES_PER_SECOND
-    assert sent <= MAX_REPLY_FACTOR * asked + most
+    largest = MAX_UNPROVEN_BURST_BYTES + 60 * UNPROVEN_BYTES_PER_SECOND
+    assert sent <= MAX_REPLY_FACTOR * asked + largest
 
 
 def test_answers_to_many_networks_are_bounded_together() -> None:
@@ -167,7 +167,7 @@ def test_even_a_host_that_has_used_a_token_is_sent_only_so_much() -> None:
 
 
 @pytest.mark.slow
-def test_records_of_strangers_are_bounded_by_bytes() -> None:
+def test_records_of_peers_are_bounded_by_bytes() -> None:
     """As many as make 50 MB, from many networks and from one."""
     for hosts in (250, 1):
         node = Node()

@@ -1,4 +1,4 @@
-"""Captured sessions of official nodes: every packet decodes, means what it is said to, and encodes back."""
+"""Captured sessions of official nodes: every packet decodes, means what it should, and encodes back."""
 
 import pytest
 
@@ -27,24 +27,24 @@ def test_every_session_is_covered():
 
 @pytest.mark.parametrize("session", **params(SESSIONS))
 def test_captured_packets_decode_and_encode_back(session):
-    for told, packet in _packets(session):
-        assert packet.encode().hex() == told["hex"]
-        assert packet.tid == told["tid"]
-        assert (packet.id is not None) == told["idIncluded"]
-        assert packet.token == unhex(told["token"])
-        name = told["what"].split()[1]
+    for notified, packet in _packets(session):
+        assert packet.encode().hex() == notified["hex"]
+        assert packet.tid == notified["tid"]
+        assert (packet.id is not None) == notified["idIncluded"]
+        assert packet.token == unhex(notified["token"])
+        name = notified["what"].split()[1]
         if isinstance(packet, Request):
-            assert packet.target == unhex(told["target"])
+            assert packet.target == unhex(notified["target"])
             assert (Internal if packet.internal else Command)(packet.command).name == name
         else:
-            assert packet.error == told["error"]
-            assert len(packet.closer_nodes) == len(told["closerNodes"] or ())
+            assert packet.error == notified["error"]
+            assert len(packet.closer_nodes) == len(notified["closerNodes"] or ())
 
 
 @pytest.mark.parametrize("session", **params(SESSIONS))
 def test_captured_values_mean_what_the_capture_says(session):
-    for told, packet in _packets(session):
-        value, name = told["value"], told["what"].split()[1]
+    for notified, packet in _packets(session):
+        value, name = notified["value"], notified["what"].split()[1]
         if value is None:
             assert packet.value is None
             continue
@@ -114,10 +114,10 @@ def test_captures_hold_every_kind_of_signed_record():
     }
 
 
-def test_responders_tell_the_requester_its_address():
+def test_responders_send_the_requester_its_address():
     for session in SESSIONS:
-        for told, packet in _packets(session):
+        for notified, packet in _packets(session):
             if isinstance(packet, Response):
                 assert packet.to.host == "127.0.0.1"
                 assert packet.to == Address("127.0.0.1", packet.to.port)
-                assert decode_address(unhex(told["hex"])[4:10]) == packet.to
+                assert decode_address(unhex(notified["hex"])[4:10]) == packet.to

@@ -128,7 +128,7 @@ def _reply(value):
     return Reply(RELAY, US_AT, None, None, (), 0, value, 0.1)
 
 
-def test_relayed_answer_tells_where_the_server_is():
+def test_relayed_answer_reports_where_the_server_is():
     value = Handshake(mode=Mode.REPLY, noise=b"n", peer_address=SERVER_AT).encode()
     assert read_handshake_answer(_reply(value)) == (b"n", SERVER_AT, True)
 
@@ -152,7 +152,7 @@ def test_useless_handshake_answer_is_none(value):
     assert read_handshake_answer(_reply(value)) is None
 
 
-def test_holepunch_answer_tells_where_the_server_punches_from():
+def test_holepunch_answer_reports_where_the_server_punches_from():
     value = Holepunch(mode=Mode.REPLY, id=0, payload=b"p", peer_address=SERVER_AT).encode()
     assert read_holepunch_answer(_reply(value)) == (b"p", SERVER_AT)
     for useless in (None, b"\xff", Holepunch(mode=Mode.FROM_CLIENT, id=0, payload=b"p").encode()):

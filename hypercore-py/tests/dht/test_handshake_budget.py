@@ -1,4 +1,4 @@
-"""How many handshakes a node answers, whoever sends them."""
+"""How many handshakes a node answers, whatever peer sends them."""
 
 from hypercore.dht.address import Address
 from hypercore.dht.handshake_budget import (

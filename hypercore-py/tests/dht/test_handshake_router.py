@@ -61,7 +61,7 @@ def world():
 
 
 @pytest.fixture(autouse=True)
-def forget(world):
+def discard(world):
     world.recorder.__init__()
 
 

@@ -1,4 +1,4 @@
-"""What we believe of our own address when others tell us."""
+"""What we believe of our own address when others report us."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,7 +66,7 @@ def test_every_node_has_one_vote_and_may_change_it():
     assert (nat.host, nat.port) == ("8.8.8.8", 1)
 
 
-def test_in_another_network_only_what_is_said_there_counts():
+def test_in_another_network_only_what_is_reported_there_counts():
     nat = _sampled(*[("9.9.9.9", 1000)] * 6)
     nat.restart(
         [(Address("77.0.0.1", 1), Address("8.8.8.8", 1)), (Address("77.0.0.1", 2), Address("8.8.8.8", 1))]

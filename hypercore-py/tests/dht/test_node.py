@@ -147,7 +147,7 @@ def test_down_hint_makes_us_look_for_ourselves():
     assert len(core.table) == 0
 
 
-def test_tests_of_nodes_said_to_be_down_are_bounded():
+def test_tests_of_nodes_claimed_to_be_down_are_bounded():
     core = _core(address=HERE)
     known = [Address(f"77.0.1.{i}", 1) for i in range(MAX_CHECKS + 8)]
     for address in known:
@@ -166,7 +166,7 @@ def test_down_hints_of_ours_are_bounded_per_tick():
     assert len(core.take_output(0.0)) == MAX_DOWN_HINTS_PER_TICK
 
 
-def test_bootstrap_fills_the_table_and_tells_our_address():
+def test_bootstrap_fills_the_table_and_reports_our_address():
     network = Network(seed=2)
     nodes = network.nodes_of(30)
     here = network.address()
@@ -184,7 +184,7 @@ def test_first_node_of_a_network_is_bootstrapped_at_once():
     assert core.bootstrapped and _events(core) == [NodeEvent.BOOTSTRAPPED]
 
 
-def test_bootstrap_is_repeated_until_somebody_answers():
+def test_bootstrap_is_repeated_until_a_peer_answers():
     network = Network(seed=2)
     nodes = network.nodes_of(5)
     late = network.address()
@@ -243,7 +243,7 @@ def test_dead_nodes_leave_the_table_in_time():
     assert left == {node.here for node in nodes[:10]}
 
 
-def test_nodes_without_id_tell_our_address_only_so_often():
+def test_nodes_without_id_report_our_address_only_so_often():
     core = _core()
     for i in range(MAX_ANONYMOUS_SAMPLES + 5):
         to = Address(f"77.0.2.{i}", 1)

@@ -11,11 +11,11 @@ from hypercore.dht.messages import HolepunchPayload
 from hypercore.dht.punch_probes import (
     GUESS_SECONDS,
     HOLES_AT_ONCE,
+    LEAD_SECONDS,
     LOW_TTL,
     MAX_GUESSES,
     MAX_HOLES,
     PORTS,
-    SETTLE_SECONDS,
 )
 from hypercore.dht.punching import MAX_RANDOM_PUNCHES, RANDOM_PUNCH_PAUSE_SECONDS, Puncher, RandomPunches
 
@@ -58,7 +58,7 @@ def test_behind_a_random_nat_many_sockets_are_opened_gently_and_then_kept_open()
     assert [shot.hole for _, shot in opening] == list(range(MAX_HOLES))
     assert {shot.ttl for _, shot in opening} == {LOW_TTL}
     assert [at for at, _ in opening].count(0.0) == HOLES_AT_ONCE
-    assert keeping[0][0] - opening[-1][0] == pytest.approx(SETTLE_SECONDS)
+    assert keeping[0][0] - opening[-1][0] == pytest.approx(LEAD_SECONDS)
     assert len(keeping) == MAX_GUESSES
     assert [shot.hole for _, shot in keeping[: 2 * MAX_HOLES]] == list(range(MAX_HOLES)) * 2
     assert [shot.ttl for _, shot in keeping[: 2 * MAX_HOLES]] == [LOW_TTL] * MAX_HOLES + [None] * MAX_HOLES
@@ -76,7 +76,7 @@ def test_behind_a_random_nat_many_sockets_are_opened_gently_and_then_kept_open()
         (Firewall.RANDOM, Firewall.UNKNOWN, [THERE], THERE.host),
     ],
 )
-def test_hundreds_of_bytes_go_only_where_somebody_proved_to_be(local, remote, addresses, verified):
+def test_hundreds_of_bytes_go_only_where_a_peer_proved_to_be(local, remote, addresses, verified):
     puncher = puncher_towards(*addresses, firewall=remote, verified=verified)
     assert not puncher.start(local, 0.0)
     assert puncher.next_deadline() is None

@@ -25,11 +25,11 @@ class World:
     def __init__(self, seed=1, size=40, **options):
         self.network = Network(seed=seed, **options)
         self.nodes = self.network.nodes_of(size)
-        self.us = self.stranger()
-        self.them = self.stranger()
+        self.us = self.other_peer()
+        self.them = self.other_peer()
         self.network.run(10)
 
-    def stranger(self):
+    def other_peer(self):
         return self.network.node(persistent=False, bootstrap=[self.nodes[0].here])
 
     def announce(self, core=None, key_pair=US, relays=RELAYS, **options):
@@ -300,7 +300,7 @@ def test_relays_kept_of_an_announcement_are_bounded(world):
 
 
 def _bump(world, bump):
-    """Announce with a bump at one node; return the bump that it tells then."""
+    """Announce with a bump at one node; return the bump that it reports then."""
     node = world.nodes[5]
     token = world.network.ask(world.us, node.here, Command.LOOKUP, target=TOPIC).token
     value = sign_announce(US, target=TOPIC, node_id=node.own_id, token=token, bump=bump)

@@ -32,62 +32,62 @@ def _found(query):
 @pytest.mark.parametrize("seed", range(5))
 def test_query_finds_exactly_the_nearest_nodes(hundred, seed):
     network, nodes = hundred
-    stranger = network.node(persistent=False, bootstrap=[nodes[0].here])
+    peer = network.node(persistent=False, bootstrap=[nodes[0].here])
     network.run(5)
     target = random.Random(seed).randbytes(32)
-    query = network.query(stranger, target, Internal.FIND_NODE, internal=True)
+    query = network.query(peer, target, Internal.FIND_NODE, internal=True)
     assert _found(query) == _nearest(nodes, target)
     assert not query.failed
-    network.kill(stranger)
+    network.kill(peer)
 
 
 def test_query_asks_far_fewer_nodes_than_there_are(hundred):
     network, nodes = hundred
-    stranger = network.node(persistent=False, bootstrap=[nodes[0].here])
+    peer = network.node(persistent=False, bootstrap=[nodes[0].here])
     network.run(5)
-    before = network.sent_by[stranger.here]
-    network.query(stranger, bytes(32), Internal.FIND_NODE, internal=True)
-    assert network.sent_by[stranger.here] - before < 60
-    network.kill(stranger)
+    before = network.sent_by[peer.here]
+    network.query(peer, bytes(32), Internal.FIND_NODE, internal=True)
+    assert network.sent_by[peer.here] - before < 60
+    network.kill(peer)
 
 
 def test_remembered_nodes_shorten_the_walk(hundred):
     network, nodes = hundred
-    stranger = network.node(persistent=False, bootstrap=[nodes[0].here])
+    peer = network.node(persistent=False, bootstrap=[nodes[0].here])
     network.run(5)
     target = b"\x55" * 32
-    first = network.query(stranger, target, Internal.FIND_NODE, internal=True)
-    before = network.sent_by[stranger.here]
-    again = network.query(stranger, target, Internal.FIND_NODE, internal=True, seeds=_found(first))
+    first = network.query(peer, target, Internal.FIND_NODE, internal=True)
+    before = network.sent_by[peer.here]
+    again = network.query(peer, target, Internal.FIND_NODE, internal=True, seeds=_found(first))
     assert _found(again) == _found(first)
-    assert network.sent_by[stranger.here] - before == BUCKET_SIZE
-    network.kill(stranger)
+    assert network.sent_by[peer.here] - before == BUCKET_SIZE
+    network.kill(peer)
 
 
 def test_query_succeeds_with_a_third_of_all_packets_lost():
     network = Network(seed=5)
     nodes = network.nodes_of(60)
-    stranger = network.node(persistent=False, bootstrap=[nodes[0].here])
+    peer = network.node(persistent=False, bootstrap=[nodes[0].here])
     network.run(5)
     network.loss = 0.33
     for seed in range(3):
         target = random.Random(seed).randbytes(32)
-        query = network.query(stranger, target, Internal.FIND_NODE, internal=True, seconds=120)
+        query = network.query(peer, target, Internal.FIND_NODE, internal=True, seconds=120)
         assert len(set(_found(query)) & set(_nearest(nodes, target))) >= BUCKET_SIZE * 3 // 4
 
 
 def test_dead_nodes_are_left_out_and_their_referrers_get_a_hint():
     network = Network(seed=6)
     nodes = network.nodes_of(40)
-    stranger = network.node(persistent=False, bootstrap=[nodes[0].here])
+    peer = network.node(persistent=False, bootstrap=[nodes[0].here])
     network.run(5)
     target = b"\x33" * 32
     for address in _nearest(nodes, target, 5):
         network.kill(network.nodes[address])
     alive = [node for node in nodes if node.here in network.nodes]
     hints = []
-    network.drop = lambda data, source, to: source == stranger.here and data[1] & 4 and hints.append(data)
-    query = network.query(stranger, target, Internal.FIND_NODE, internal=True)
+    network.drop = lambda data, source, to: source == peer.here and data[1] & 4 and hints.append(data)
+    query = network.query(peer, target, Internal.FIND_NODE, internal=True)
     # What the others know of the neighbourhood still holds five dead nodes
     assert len(_found(query)) >= BUCKET_SIZE - 5
     assert set(_found(query)) <= {node.here for node in alive}
@@ -113,9 +113,9 @@ def test_closer_nodes_of_an_error_are_followed():
     nodes = network.nodes_of(30)
     target = b"\x44" * 32
     del nodes[0].handlers[Command.LOOKUP]
-    stranger = network.node(persistent=False, bootstrap=[nodes[0].here])
+    peer = network.node(persistent=False, bootstrap=[nodes[0].here])
     network.run(5)
-    query = network.query(stranger, target, Command.LOOKUP)
+    query = network.query(peer, target, Command.LOOKUP)
     assert _found(query) == _nearest(nodes[1:], target)
     assert all(reply.token for reply in query.closest)
 
@@ -131,11 +131,11 @@ def test_commit_goes_to_the_nearest_with_their_tokens():
             inbound.reply(token=False, closer_nodes=False)
 
         node.handlers[Command.ANNOUNCE] = store
-    stranger = network.node(persistent=False, bootstrap=[nodes[0].here])
+    peer = network.node(persistent=False, bootstrap=[nodes[0].here])
     network.run(5)
     target = b"\x44" * 32
     query = network.query(
-        stranger, target, Command.LOOKUP, commit=lambda reply: (Command.ANNOUNCE, reply.source.host.encode())
+        peer, target, Command.LOOKUP, commit=lambda reply: (Command.ANNOUNCE, reply.source.host.encode())
     )
     assert query.committed == BUCKET_SIZE and not query.failed
     assert sorted(stored) == sorted((a, a.host.encode()) for a in _nearest(nodes, target))
@@ -144,9 +144,9 @@ def test_commit_goes_to_the_nearest_with_their_tokens():
 def test_a_commit_that_no_node_takes_is_a_failure():
     network = Network(seed=9)
     nodes = network.nodes_of(5)
-    stranger = network.node(persistent=False, bootstrap=[nodes[0].here])
+    peer = network.node(persistent=False, bootstrap=[nodes[0].here])
     network.run(5)
-    query = network.query(stranger, bytes(32), Command.LOOKUP, commit=lambda reply: (Command.ANNOUNCE, b"x"))
+    query = network.query(peer, bytes(32), Command.LOOKUP, commit=lambda reply: (Command.ANNOUNCE, b"x"))
     assert query.successes and query.committed == 0 and query.failed
 
 
@@ -218,9 +218,9 @@ def test_made_up_addresses_neither_enter_the_result_nor_trap_the_query():
     liar = Liar(
         network, lambda t: (Address(f"66.{rng.randrange(256)}.{rng.randrange(256)}.1", 9) for _ in range(250))
     )
-    stranger = network.node(persistent=False, bootstrap=[liar.here, nodes[0].here])
+    peer = network.node(persistent=False, bootstrap=[liar.here, nodes[0].here])
     network.run(20)
-    query = network.query(stranger, target, Internal.FIND_NODE, internal=True, seconds=600)
+    query = network.query(peer, target, Internal.FIND_NODE, internal=True, seconds=600)
     honest = [*nodes, liar.core]
     assert set(_found(query)) <= {node.here for node in honest}
     assert len(set(_found(query)) & set(_nearest(honest, target))) >= BUCKET_SIZE - 1
@@ -277,7 +277,7 @@ def test_hints_to_the_referrers_of_a_dead_node_are_bounded():
     class Host:
         def __init__(self):
             self.asked = []
-            self.told = []
+            self.notified = []
 
         def request(self, outgoing, handler):
             self.asked.append((outgoing.to, handler.on_reply, handler.on_timeout))
@@ -296,7 +296,7 @@ def test_hints_to_the_referrers_of_a_dead_node_are_bounded():
             pass
 
         def down_hint(self, referrer, down):
-            self.told.append(referrer)
+            self.notified.append(referrer)
 
     host, dead = Host(), Address("67.0.0.1", 9)
     Query(host, node_id(dead), 0).start()
@@ -308,7 +308,7 @@ def test_hints_to_the_referrers_of_a_dead_node_are_bounded():
         else:
             on_reply(Reply(to, to, node_id(to), None, (dead,), 0, None, 0.1))
     give_up()
-    assert len(host.told) == MAX_REFERRERS
+    assert len(host.notified) == MAX_REFERRERS
 
 
 def test_own_address_and_port_zero_are_not_asked():

@@ -16,7 +16,7 @@ from hypercore.dht.messages import (
 from hypercore.dht.network_profile import NetworkProfile
 from hypercore.dht.noise import ClientHandshake
 from hypercore.dht.server_core import (
-    FORGET_SECONDS,
+    DISCARD_SECONDS,
     PATH_SECONDS,
     Connected,
     Expired,
@@ -41,7 +41,7 @@ from support.dht_serving import (
 from support.examples import examples
 
 
-def test_reply_tells_how_the_server_can_be_reached():
+def test_reply_reports_how_the_server_can_be_reached():
     server, client = _shaken()
     payload = client.payload
     assert payload.error == HandshakeStatus.NONE and payload.firewall == Firewall.UNKNOWN
@@ -53,7 +53,7 @@ def test_reply_tells_how_the_server_can_be_reached():
     assert client.result.tx == server.opened[0].result.rx
 
 
-def test_server_that_anybody_can_reach_offers_no_holepunch():
+def test_server_that_any_peer_can_reach_offers_no_holepunch():
     public = NetworkProfile(public=PUBLIC, local=(), firewall=Firewall.OPEN, seen=(PUBLIC,))
     _, client = _shaken(around=public)
     assert client.payload.firewall == Firewall.OPEN and client.payload.holepunch is None
@@ -71,12 +71,12 @@ def test_answer_is_forgotten_some_time_after_all_is_over():
     server, client = _shaken()
     assert server.core.arrived(server.opened[0], 3.0)
     server.core.handle_timer(PATH_SECONDS)
-    server.core.handle_timer(3.0 + FORGET_SECONDS - 0.1)
+    server.core.handle_timer(3.0 + DISCARD_SECONDS - 0.1)
     assert len(server.core) == 1
-    client.shake(now=3.0 + FORGET_SECONDS - 0.1)
+    client.shake(now=3.0 + DISCARD_SECONDS - 0.1)
     assert len(server.opened) == 1
-    assert server.core.next_deadline() == 3.0 + FORGET_SECONDS
-    server.core.handle_timer(3.0 + FORGET_SECONDS)
+    assert server.core.next_deadline() == 3.0 + DISCARD_SECONDS
+    server.core.handle_timer(3.0 + DISCARD_SECONDS)
     assert len(server.core) == 0 and server.core.next_deadline() is None
 
 
@@ -135,7 +135,7 @@ def test_refused_client_hears_nothing_and_is_asked_about_once():
     client = Client(server)
     assert client.shake() is None and client.shake(now=1.0) is None
     assert asked == [(CLIENT.public_key, CLIENT_AT)] and server.opened == []
-    server.core.handle_timer(FORGET_SECONDS)
+    server.core.handle_timer(DISCARD_SECONDS)
     assert len(server.core) == 0
 
 
@@ -160,10 +160,10 @@ def test_client_for_whom_there_is_no_stream_hears_nothing():
     assert Client(server).shake() is None and server.events() == []
 
 
-def test_noise_for_somebody_else_is_ignored():
+def test_noise_for_another_peer_is_ignored():
     server = Server()
-    stranger = ClientHandshake(CLIENT, CLIENT.public_key, random.Random(1).randbytes)
-    noise = stranger.write(NoisePayload(udx=UdxInfo(1)))
+    peer = ClientHandshake(CLIENT, CLIENT.public_key, random.Random(1).randbytes)
+    noise = peer.write(NoisePayload(udx=UdxInfo(1)))
     assert server.core.handshake(noise, CLIENT_AT, From(RELAY), 0.0, direct=False) is None
     assert len(server.core) == 0
 
@@ -184,7 +184,7 @@ def shake_from(server, seed, *, relay=RELAY, client=CLIENT_AT, now=0.0):
 
 
 def test_one_relay_has_a_share_of_the_handshakes(monkeypatch):
-    """Whoever invents clients pushes out his own."""
+    """A peer that invents clients pushes out his own."""
     monkeypatch.setattr("hypercore.dht.sessions.MAX_HANDSHAKES_PER_RELAY", 10)
     assert 3 * MAX_HANDSHAKES_PER_RELAY < MAX_HANDSHAKES, "a server has three relays"
     server = Server()
@@ -214,7 +214,7 @@ def test_handshakes_are_bounded_and_the_most_crowded_relay_makes_way(monkeypatch
     assert server.core.awaited == 20 and not innocent.over
     assert all(isinstance(event, Expired) for event in server.events())
     server.core.handle_timer(PATH_SECONDS)
-    server.core.handle_timer(PATH_SECONDS + FORGET_SECONDS)
+    server.core.handle_timer(PATH_SECONDS + DISCARD_SECONDS)
     assert len(server.core) == 0
     client = Client(server, seed=99)
     assert client.shake(now=30.0) is not None
@@ -228,5 +228,5 @@ def test_refused_clients_take_no_place_and_are_remembered_within_bounds(monkeypa
     for seed in range(30):
         assert Client(server, seed=seed).shake() is None
     assert server.core.awaited == 0 and len(server.core) == 10
-    server.core.handle_timer(FORGET_SECONDS)
+    server.core.handle_timer(DISCARD_SECONDS)
     assert len(server.core) == 0

@@ -264,7 +264,7 @@ def test_client_that_is_met_too_late_is_not_awaited():
     assert not server.core.met(server.opened[0], PATH_SECONDS)
 
 
-def test_client_that_anybody_can_reach_needs_no_relay():
+def test_client_that_any_peer_can_reach_needs_no_relay():
     server = Server()
     Client(server, relay_through=BLIND, firewall=Firewall.OPEN).shake()
     assert [type(event) for event in server.events()] == [Greet]
@@ -287,7 +287,7 @@ def test_byte_of_the_client_is_echoed_within_bounds():
     assert server.events() == [SendPunch(byte_from)] * (MAX_ECHOES - 1)
 
 
-def test_byte_of_a_stranger_is_not_echoed():
+def test_byte_of_a_peer_is_not_echoed():
     server, _ = _shaken()
     server.core.punch_received(Address("66.6.6.6", 6), 0.0)
     server.core.arrived(server.opened[0], 1.0)
@@ -331,7 +331,7 @@ def test_byte_is_answered_where_the_client_says_that_it_is():
     assert not server.core.punch_received(byte_from, 4.0)
 
 
-def test_closing_gives_up_on_everybody_on_the_way():
+def test_closing_gives_up_on_every_peer_on_the_way():
     server, _ = _shaken()
     server.core.close(1.0)
     assert server.events() == [Expired(server.opened[0])]

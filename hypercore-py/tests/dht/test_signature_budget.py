@@ -1,4 +1,4 @@
-"""How many signatures a storing node checks, whoever sends them."""
+"""How many signatures a storing node checks, whatever peer sends them."""
 
 import random
 
@@ -50,7 +50,7 @@ def test_all_together_have_a_part_of_a_processor_and_newcomers_a_part_of_that():
 
 
 class Node:
-    """A storing node that a stranger asks, with valid tokens."""
+    """A storing node that a peer asks, with valid tokens."""
 
     def __init__(self) -> None:
         rng = random.Random(1)

@@ -188,7 +188,7 @@ def test_owners_that_fill_everything_do_not_push_out_values_of_owners_with_few()
     assert (values.get("old", 0.0), values.get("new", 0.0)) == (1, 2)
 
 
-def test_nobody_draws_values_of_others_into_a_large_account():
+def test_no_peer_draws_values_of_others_into_a_large_account():
     values = _owned()
     values.set("innocent", 1, 100, "a", 0.0)
     for i in range(4):

@@ -232,7 +232,7 @@ def test_what_is_read_can_be_a_range_and_an_entry() -> None:
         listed(drive.read("/b"))
 
 
-def test_a_deduplicated_file_tells_its_size_only_by_its_map() -> None:
+def test_a_deduplicated_file_reports_its_size_only_by_its_map() -> None:
     drive = written_drive(lambda writer: writer.put("/a", [b"x" * 10] * 10, deduplicate=True))[0]
     entry = run(drive.entry("/a"))
     assert entry is not None
@@ -352,26 +352,26 @@ def raw_drive(*items: tuple[bytes, bytes | None]) -> Drive:
     return drive_of(db, MemorySource())
 
 
-def test_a_broken_entry_ends_a_listing_unless_somebody_takes_note_of_it() -> None:
+def test_a_broken_entry_ends_a_listing_unless_the_caller_takes_it() -> None:
     drive = raw_drive(
         (b"/a", b"{}"), (b"/b", b"broken"), (b"/c\0", b"{}"), (b"/d", None), (b"/e/\xff", b"{}")
     )
-    noted: list[bytes] = []
+    recorded: list[bytes] = []
 
-    def note(raw: bytes, error: InvalidContent) -> None:
-        noted.append(raw)
+    def record(raw: bytes, error: InvalidContent) -> None:
+        recorded.append(raw)
 
     with pytest.raises(InvalidContent):
         paths_of(drive.list())
-    assert paths_of(drive.list(on_invalid=note)) == ["/a"]
-    assert noted == [b"/b", b"/c\0", b"/d", b"/e/\xff"]
-    noted.clear()
-    items = listed(drive.readdir(on_invalid=note))
+    assert paths_of(drive.list(on_invalid=record)) == ["/a"]
+    assert recorded == [b"/b", b"/c\0", b"/d", b"/e/\xff"]
+    recorded.clear()
+    items = listed(drive.readdir(on_invalid=record))
     assert [item.name for item in items] == ["a", "e"]
-    assert noted == [b"/b", b"/c\0", b"/d"]
-    noted.clear()
-    assert [change.path for change in listed(drive.history(on_invalid=note))] == ["/a"]
-    assert len(noted) == 4
+    assert recorded == [b"/b", b"/c\0", b"/d"]
+    recorded.clear()
+    assert [change.path for change in listed(drive.history(on_invalid=record))] == ["/a"]
+    assert len(recorded) == 4
     with pytest.raises(InvalidContent):
         run(drive.entry("/b"))
 
@@ -380,10 +380,10 @@ def test_folders_with_names_that_no_path_can_have_are_not_shown() -> None:
     drive = raw_drive(
         (b"/../x", b"{}"), (b"//x", b"{}"), (b"/./x", b"{}"), (b"/\xff/x", b"{}"), (b"/ok/x", b"{}")
     )
-    noted: list[bytes] = []
-    items = listed(drive.readdir(on_invalid=lambda raw, error: noted.append(raw)))
+    recorded: list[bytes] = []
+    items = listed(drive.readdir(on_invalid=lambda raw, error: recorded.append(raw)))
     assert items == [FolderItem("ok", None)]
-    assert sorted(noted) == [b"/", b"/.", b"/..", b"/\xff"]
+    assert sorted(recorded) == [b"/", b"/.", b"/..", b"/\xff"]
     with pytest.raises(InvalidContent):
         listed(drive.readdir())
 

@@ -221,7 +221,7 @@ def test_a_link_that_leads_inside_only_for_official_readers_leads_inside_here(tm
 
 
 def test_a_link_out_of_the_way_is_not_written_through(tmp_path: Path) -> None:
-    """A folder of the drive may be a link here: made by the drive itself, or by somebody before."""
+    """A folder of the drive may be a link here: made by the drive itself, or by an earlier user."""
     outside = tmp_path / "outside"
     outside.mkdir()
     out = tmp_path / "out"

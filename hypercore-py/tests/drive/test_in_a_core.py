@@ -84,12 +84,12 @@ def test_an_encrypted_drive_is_written_and_read_with_its_key() -> None:
         assert content(drive.read("/big", 131_072, 70_000)) == BIG[131_072:201_072]
 
 
-def test_nobody_else_can_write_it() -> None:
+def test_no_other_peer_can_write_it() -> None:
     with memory_store() as store:
         db, blobs = new_drive(store)
-        stranger = KeyPair.from_seed(b"\3" * 32)
+        peer = KeyPair.from_seed(b"\3" * 32)
         with pytest.raises(LocalProtocolError):
-            DriveWriter(CoreLog(db, stranger), CoreLog(blobs, OWNER)).put("/a", b"")
+            DriveWriter(CoreLog(db, peer), CoreLog(blobs, OWNER)).put("/a", b"")
         assert db.length == 0
 
 

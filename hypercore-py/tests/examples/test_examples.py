@@ -21,7 +21,7 @@ from support.official_packages import official_packages
 pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds within which anything must have happened."""
 
 
@@ -34,11 +34,11 @@ class Example:
     async def line(self) -> str:
         """The next line that it prints."""
         assert self.process.stdout is not None
-        return (await asyncio.wait_for(self.process.stdout.readline(), PATIENCE)).decode().rstrip("\n")
+        return (await asyncio.wait_for(self.process.stdout.readline(), TIMEOUT)).decode().rstrip("\n")
 
     async def ended(self) -> tuple[int, list[str], str]:
         """Exit status, lines not read yet, and what it complained about."""
-        out, err = await asyncio.wait_for(self.process.communicate(), PATIENCE)
+        out, err = await asyncio.wait_for(self.process.communicate(), TIMEOUT)
         assert self.process.returncode is not None
         return self.process.returncode, out.decode().splitlines(), err.decode()
 
@@ -156,7 +156,7 @@ def test_a_core_is_written_seeded_and_still_there_when_its_writer_is_gone(tmp_pa
             ):
                 core = cores.get(decode_key(key))
                 swarm.join(core.discovery_key, server=False)
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     assert [await core.get(index) for index in range(3)] == [b"hello", b"world", b"more"]
             assert await seed.interrupt() == (0, [], "")
 
@@ -227,18 +227,18 @@ def test_the_testnet_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "expected"),
     [
         ("verify_proof.py", ["643 bytes prove block 617 b'line 617'", "refused: ", "refused: "]),
         ("sans_io.py", ["0.00 PeerOpened", "0.00 PeerOpened", "0.01 ManifestReceived"]),
     ],
 )
-def test_what_needs_no_network_runs_alone(name: str, says: list[str]) -> None:
+def test_what_needs_no_network_runs_alone(name: str, expected: list[str]) -> None:
     async def scene() -> None:
         async with example(name) as script:
             status, lines, complaints = await script.ended()
         assert (status, complaints) == (0, "")
-        assert [line[: len(said)] for line, said in zip(lines, says, strict=False)] == says
+        assert [line[: len(reported)] for line, reported in zip(lines, expected, strict=False)] == expected
 
     asyncio.run(scene())
 

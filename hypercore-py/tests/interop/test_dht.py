@@ -92,7 +92,7 @@ def test_our_server_echoes_to_the_official_client(way):
     run(scene)
 
 
-def test_our_client_that_anybody_can_reach_is_dialled_back():
+def test_our_client_that_any_peer_can_reach_is_dialled_back():
     async def scene(peers, node):
         assert node.profile().public is not None
         await peers("node", "s", seed=SEED)
@@ -103,7 +103,7 @@ def test_our_client_that_anybody_can_reach_is_dialled_back():
     run(scene, firewalled=False)
 
 
-def test_our_server_that_anybody_can_reach_is_connected_to_straight():
+def test_our_server_that_any_peer_can_reach_is_connected_to_straight():
     async def scene(peers, node):
         server = await node.listen(OUR_KEYS, Echo())
         assert server.relay_addresses[0].port == node.local_port
@@ -144,7 +144,7 @@ def test_we_connect_again_over_the_relays_that_worked():
     run(scene)
 
 
-def test_key_that_nobody_announced_is_not_found():
+def test_key_that_no_peer_announced_is_not_found():
     async def scene(peers, node):
         with pytest.raises(PeerNotFound):
             await node.connect(OUR_KEYS.public_key)

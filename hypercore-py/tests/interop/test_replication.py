@@ -20,7 +20,7 @@ Scene = Callable[[Official, Node], Awaitable[None]]
 
 
 def play(directory: Path, scene: Scene, *, config: ReplicationConfig | None = None) -> None:
-    """Run a scene with an official process and a store of ours; nobody may have destroyed a connection."""
+    """Run a scene with an official process and a store of ours; no peer may have destroyed a connection."""
 
     async def run() -> None:
         official = await Official.start(directory)

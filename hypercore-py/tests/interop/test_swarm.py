@@ -143,7 +143,7 @@ def test_many_topics_make_one_connection():
     run(scene)
 
 
-async def settled(peers, us):
+async def stable(peers, us):
     """Wait until both sides have held the same one connection for a second; returns its inbox."""
     held, since = None, 0.0
     end = asyncio.get_running_loop().time() + 30
@@ -175,7 +175,7 @@ def test_one_connection_survives_when_both_dial_at_once(larger):
             await peers("join", "s", topic=topic.hex(), client=False)
             discovery.set_mode(client=True)
             await asyncio.gather(peers("join", "s", topic=topic.hex(), server=True), discovery.flushed())
-            inbox = await settled(peers, us)
+            inbox = await stable(peers, us)
             assert b"hello from s" in inbox.received and b"hello from us" in inbox.received
             await discovery.leave()
             await peers("leave", "s", topic=topic.hex())
@@ -324,7 +324,7 @@ def test_banned_peer_is_refused():
     run(scene)
 
 
-def test_firewall_refuses_before_anything_is_said():
+def test_firewall_refuses_before_anything_is_reported():
     async def scene(peers, ours):
         asked = []
         theirs = await peers("swarm", "s", seed=SMALL)

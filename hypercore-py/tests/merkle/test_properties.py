@@ -29,9 +29,9 @@ def publisher(length: int) -> Publisher:
 
 
 @st.composite
-def readers(draw: st.DrawFn, *, at_most: int = 40) -> tuple[Publisher, ReaderCore]:
-    """A publisher, and somebody who has an older head of it and some of its blocks."""
-    length = draw(st.integers(1, at_most))
+def readers(draw: st.DrawFn, *, limit: int = 40) -> tuple[Publisher, ReaderCore]:
+    """A publisher, and a peer that has an older head of it and some of its blocks."""
+    length = draw(st.integers(1, limit))
     known = draw(st.integers(0, length))
     reader = ReaderCore(publisher(length).key)
     if known:
@@ -79,7 +79,7 @@ def test_a_proper_request_gets_a_proof_that_verifies(
         assert reader.blocks[request.block.index] == source.blocks[request.block.index]
 
 
-@given(readers(at_most=20), st.data(), st.integers(0, 2**32 - 1))
+@given(readers(limit=20), st.data(), st.integers(0, 2**32 - 1))
 def test_a_flipped_bit_of_a_proof_is_refused_or_harmless(
     state: tuple[Publisher, ReaderCore], data: st.DataObject, at: int
 ) -> None:
@@ -158,7 +158,7 @@ def test_no_request_breaks_the_uploader(
 
 
 @settings(max_examples=examples(300))
-@given(readers(at_most=20), st.integers(0, 2**64))
+@given(readers(limit=20), st.integers(0, 2**64))
 def test_spliced_proofs_raise_only_remote_protocol_errors(
     state: tuple[Publisher, ReaderCore], seed: int
 ) -> None:

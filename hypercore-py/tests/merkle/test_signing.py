@@ -150,11 +150,11 @@ def test_a_prologue_is_its_own_signature() -> None:
 
 def test_a_quorum_of_none_never_grows_beyond_the_prologue() -> None:
     source = Publisher(make_blocks(3))
-    nobody = Manifest(version=1, quorum=0, signers=source.manifest.signers)
+    no_peer = Manifest(version=1, quorum=0, signers=source.manifest.signers)
     multi = MultiSignature(proofs=())
-    assert not verify_head(nobody, nobody.key(), source.head, multi.encode(version=1))
+    assert not verify_head(no_peer, no_peer.key(), source.head, multi.encode(version=1))
     with pytest.raises(LocalProtocolError):
-        sign_head(nobody, nobody.key(), source.head, source.keys)
+        sign_head(no_peer, no_peer.key(), source.head, source.keys)
 
 
 def test_only_signers_sign() -> None:
@@ -200,7 +200,7 @@ def test_signers_in_their_order_share_the_nodes_of_their_patches() -> None:
 
 
 def test_a_patch_does_not_prove_the_sizes_of_the_shorter_tree() -> None:
-    """Of the last root and the node that the patch puts beside it, only the sum is signed. A stranger could
+    """Of the last root and the node that the patch puts beside it, only the sum is signed. A peer could
     give any number of bytes to the root: no later head would follow from that one."""
     manifest = Manifest.create((key_pair(1).public_key,), quorum=1, allow_patch=True)
     signer = Publisher(make_blocks(6), keys=key_pair(1), manifest=manifest)

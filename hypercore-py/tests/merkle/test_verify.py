@@ -443,7 +443,7 @@ def surplus(source: Publisher) -> list[Data]:
 
 
 def test_a_genuine_tree_with_nodes_to_spare_is_no_conflict_and_no_tree() -> None:
-    """Anybody who reads the core can make one."""
+    """Any peer that reads the core can make one."""
     source = Publisher(make_blocks(11))
     reader = ReaderCore(source.key)
     reader.apply(source.whole())
@@ -475,7 +475,7 @@ def test_two_histories_are_a_conflict_at_a_length_that_is_not_ours() -> None:
 
 
 def test_a_prologue_proves_nothing_about_a_fork() -> None:
-    """Anybody could move the core to a fork of his choice, and have all behind the prologue given up."""
+    """Any peer could move the core to a fork of his choice, and have all behind the prologue given up."""
     honest, _ = prologue_core()
     start = Publisher(make_blocks(7))
     nodes = [start.nodes[index] for index in full_roots(7)]

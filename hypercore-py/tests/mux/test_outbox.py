@@ -17,14 +17,14 @@ from support.muxers import Recorder, new_muxer, open_channel, opening
 
 
 def test_on_output_is_called_once_until_the_output_is_taken() -> None:
-    told: list[int] = []
-    muxer = Muxer(is_initiator=True, handshake_hash=bytes(64), on_output=lambda: told.append(1))
+    notified: list[int] = []
+    muxer = Muxer(is_initiator=True, handshake_hash=bytes(64), on_output=lambda: notified.append(1))
     channel = open_channel(muxer, "p", b"1").channel
     channel.send(0, b"a")
-    assert told == [1]
+    assert notified == [1]
     muxer.take_output(0)
     channel.mark_dirty()
-    assert told == [1, 1]
+    assert notified == [1, 1]
 
 
 def test_a_dirty_channel_is_flushed_once_before_output_is_taken() -> None:
@@ -165,7 +165,7 @@ def test_a_thousand_channels_that_wait_take_their_turns_in_no_time() -> None:
 
 
 def test_a_channel_closed_while_the_connection_goes_hears_of_that_once() -> None:
-    """The owner of one channel may close another when it is told of the end."""
+    """The owner of one channel may close another when it is informed of the end."""
     muxer = new_muxer()
     first, second = open_channel(muxer, "p", b"1"), open_channel(muxer, "p", b"2")
     for one, other in ((first, second), (second, first)):

@@ -13,7 +13,7 @@ NAMES = [b"1", b"2", b"3"]
 
 
 class Peer:
-    """One end of a channel that checks what it is told."""
+    """One end of a channel that checks what it receives."""
 
     def __init__(self, world: "World", side: str, name: bytes) -> None:
         self.world, self.side, self.name = world, side, name
@@ -81,7 +81,7 @@ class World:
         self.pair.clock.advance(0.03)
         self.pair.step()
 
-    def settle(self) -> None:
+    def run_until_idle(self) -> None:
         for _ in range(200):
             while self.pair.step():
                 pass
@@ -111,7 +111,7 @@ def test_two_muxers_agree_whatever_crosses(
     world = World(latency, accept)
     for action, side, name in steps:
         getattr(world, action)(side, name)
-    world.settle()
+    world.run_until_idle()
     assert not world.pair.errors
     for name in NAMES:
         ends = [world.muxer(side).channel("p", name) for side in "ab"]
@@ -129,7 +129,7 @@ def test_two_muxers_agree_whatever_crosses(
         world.accepted = set(NAMES)
         for name in NAMES:
             world.open(side, name)
-        world.settle()
+        world.run_until_idle()
         assert max(channel.local_id for channel in world.muxer(side)) <= len(steps) + 3
     assert not world.pair.errors
     assert sum(len(list(world.muxer(side))) for side in "ab") == 6

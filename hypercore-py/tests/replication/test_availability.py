@@ -44,20 +44,20 @@ def test_a_search_through_alternating_bits_looks_at_each_page_once() -> None:
     length = 20 * PAGE_BITS
     there = Bitfield()
     there.load_words(0, b"\xaa" * (length // 8))
-    looked: list[int] = []
+    visited: list[int] = []
     original = Bitfield.words
 
     class Counting(Bitfield):
         __slots__ = ()
 
         def words(self, start: int, end: int) -> bytes:
-            looked.append(start)
+            visited.append(start)
             return original(self, start, end)
 
     counting = Counting()
     counting.load_words(0, b"\xaa" * (length // 8))
     assert first_common(there, counting, 0, length, wanted=False) is None
-    assert len(looked) <= 20
+    assert len(visited) <= 20
 
 
 def test_ranges_and_drops_mean_what_they_say() -> None:
@@ -143,9 +143,9 @@ def test_all_peers_together_are_bounded_and_the_largest_makes_room() -> None:
     for page in range(200):
         greedy.on_range(page * PAGE_BITS + PAGE_BITS - 1, 1, KNOWN, drop=False)
         assert budget.held <= budget.limit
-    assert greedy.forgotten
-    assert budget.forgotten < 5
-    assert all(peer.has(8) and not peer.forgotten for peer in few)
+    assert greedy.discarded
+    assert budget.discarded < 5
+    assert all(peer.has(8) and not peer.discarded for peer in few)
     for _ in range(200):
         others.append(Availability(budget))
         others[-1].on_range(PAGE_BITS - 1, 1, KNOWN, drop=False)

@@ -1,4 +1,4 @@
-"""What a site tells about its blocks, to a scripted peer."""
+"""What a site reports about its blocks, to a scripted peer."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -101,7 +101,7 @@ def test_new_blocks_are_announced_only_to_peers_that_want_their_region() -> None
     assert script.wait(1) == []
 
 
-def test_the_last_blocks_are_announced_to_everybody() -> None:
+def test_the_last_blocks_are_announced_to_every_peer() -> None:
     world = World()
     part = partial(world, 5000, [])
     script = part.script
@@ -121,7 +121,7 @@ def test_what_the_peer_has_is_not_announced_to_it() -> None:
     assert script.wait(1) == [Range(start=60)]
 
 
-def test_becoming_complete_is_announced_to_everybody_as_one_range_and_once() -> None:
+def test_becoming_complete_is_announced_to_every_peer_as_one_range_and_once() -> None:
     world = World()
     part = partial(world, 5000, list(range(4990)))
     script = part.script
@@ -220,18 +220,18 @@ def test_a_peer_that_does_not_read_gets_the_other_announcements_once_it_reads() 
     assert script.wait(1) == []
     assert peer.announcer.owes
     script.pair.windows["a"] = None
-    told = [message for message in script.turn() if isinstance(message, Range)]
-    assert told == [Range(start=0, length=100), Range(start=500)]
+    notified = [message for message in script.turn() if isinstance(message, Range)]
+    assert notified == [Range(start=0, length=100), Range(start=500)]
 
 
-def test_a_truncation_takes_blocks_back_before_the_sync_that_tells_of_it() -> None:
+def test_a_truncation_takes_blocks_back_before_the_sync_that_reports_it() -> None:
     world = World()
     site = world.writer(24)
     script = world.script(site)
     script.send(whole_sync(24, 24))
     site.truncate(10)
     assert script.turn()[0] == Range(start=10, length=14, drop=True)
-    said = script.wait(FLUSH_AFTER)
-    assert [message for message in said if isinstance(message, Sync)] == [
+    reported = script.wait(FLUSH_AFTER)
+    assert [message for message in reported if isinstance(message, Sync)] == [
         Sync(fork=1, length=10, remote_length=0, has_manifest=True)
     ]

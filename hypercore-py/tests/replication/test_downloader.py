@@ -239,8 +239,10 @@ def test_small_wants_are_sent_when_configured() -> None:
 def test_nothing_is_asked_of_a_peer_that_does_not_upload() -> None:
     world = World()
     _site, server, _source = reader_and_server(world, 20, have=0)
-    said = server.send(Sync(fork=0, length=20, remote_length=20, uploading=False), Range(start=0, length=20))
-    assert of(Request, said) == []
+    reported = server.send(
+        Sync(fork=0, length=20, remote_length=20, uploading=False), Range(start=0, length=20)
+    )
+    assert of(Request, reported) == []
 
 
 @pytest.mark.parametrize(("have", "asked"), [([6], [0, 1, 2, 3, 4, 5]), ([30], [])])
@@ -250,8 +252,8 @@ def test_a_shorter_peer_is_asked_only_for_what_it_can_prove(have: list[int], ask
     writer = world.writer(40)
     site = world.reader(writer.core.key, source=writer.core, have=have)
     server = Server(world, site, 0)
-    said = server.send(Sync(fork=0, length=7, remote_length=40), Range(start=0, length=40))
-    assert blocks_asked(said) == asked
+    reported = server.send(Sync(fork=0, length=7, remote_length=40), Range(start=0, length=40))
+    assert blocks_asked(reported) == asked
 
 
 def test_a_peer_on_an_older_fork_is_asked_for_nothing() -> None:
@@ -275,7 +277,7 @@ def test_only_the_ranges_are_downloaded_until_they_change() -> None:
 # --- explicit blocks ----------------------------------------------------------------------------------------
 
 
-def test_a_block_that_somebody_waits_for_is_asked_for_before_all_others() -> None:
+def test_a_block_that_a_peer_waits_for_is_asked_for_before_all_others() -> None:
     world = World()
     site, server, source = reader_and_server(world, 200, have=0)
     server.offer(source)
@@ -294,11 +296,11 @@ def test_explicit_blocks_are_fetched_though_nothing_else_is() -> None:
     site.replicator.set_downloading(False, world.now)
     assert of(Request, server.offer(source)) == []
     site.replicator.request_block(7, world.now)
-    said = server.turn()
-    assert blocks_asked(said) == [7]
-    assert of(Sync, said)[-1].downloading
-    said = server.answer(*of(Request, said))
-    assert not of(Sync, said)[-1].downloading
+    reported = server.turn()
+    assert blocks_asked(reported) == [7]
+    assert of(Sync, reported)[-1].downloading
+    reported = server.answer(*of(Request, reported))
+    assert not of(Sync, reported)[-1].downloading
 
 
 def test_a_block_that_does_not_exist_yet_is_fetched_when_it_does() -> None:
@@ -308,7 +310,7 @@ def test_a_block_that_does_not_exist_yet_is_fetched_when_it_does() -> None:
     reader.replicator.download_ranges = []
     world.connect(reader, writer)
     reader.replicator.request_block(7, world.now)
-    world.settle()
+    world.run_until_idle()
     assert reader.core.length == 5
     writer.append(*sample_blocks(5, 5))
     assert world.run(until=lambda: reader.core.has(7))

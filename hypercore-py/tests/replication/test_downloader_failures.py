@@ -143,8 +143,8 @@ def test_a_block_is_asked_of_a_few_peers_at_most() -> None:
     assert sum(len(blocks_asked(server.log)) for server in servers) == MAX_HOLDERS
 
 
-def test_a_slow_writer_among_silent_strangers_has_longer_each_time() -> None:
-    """Strangers have little time, but whoever needs more than they is not given up for it."""
+def test_a_slow_writer_among_silent_peers_has_longer_each_time() -> None:
+    """Peers have little time, but a peer that needs more than they is not given up for it."""
     world = World()
     writer = world.writer(10)
     site = world.reader(writer.core.key)
@@ -156,7 +156,7 @@ def test_a_slow_writer_among_silent_strangers_has_longer_each_time() -> None:
 
 
 @pytest.mark.parametrize("liars", [2, 5])
-def test_strangers_that_claim_a_longer_head_do_not_take_turns_for_ever(liars: int) -> None:
+def test_peers_that_claim_a_longer_head_do_not_take_turns_for_ever(liars: int) -> None:
     """One peer is asked for the head at a time, and they came first."""
     world = World()
     writer = world.writer(10)
@@ -186,13 +186,13 @@ def test_strangers_that_claim_a_longer_head_do_not_take_turns_for_ever(liars: in
 def test_peers_that_have_nothing_cost_next_to_nothing_while_others_are_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Strangers that claim all and are silent, beside strangers that have a block that we have."""
-    looked: list[Peer] = []
+    """Peers that claim all and are silent, beside peers that have a block that we have."""
+    visited: list[Peer] = []
     for owner, name in ((Downloader, "can_give"), (Availability, "has"), (Availability, "first_in")):
         original = getattr(owner, name)
 
         def counted(*args: Any, original: Callable[..., Any] = original) -> Any:
-            looked.append(args[1])
+            visited.append(args[1])
             return original(*args)
 
         monkeypatch.setattr(owner, name, counted)
@@ -207,16 +207,16 @@ def test_peers_that_have_nothing_cost_next_to_nothing_while_others_are_late(
     helper.offer(source, announce=21)
     asked = len(site.replicator.downloader.requests)
     assert asked >= 10 * CONFIG.inflight_min and blocks_asked(of(Request, helper.log)) == []
-    looked.clear()
+    visited.clear()
     world.clock.now += 2 * CONFIG.hotswap_after
     site.handle_timer(world.now)
     swapped = len(site.replicator.downloader.requests) - asked
-    assert 0 < swapped <= 20 and len(looked) < 2 * (51 + swapped), "not for each late block and peer"
+    assert 0 < swapped <= 20 and len(visited) < 2 * (51 + swapped), "not for each late block and peer"
     helper.turn()
     assert blocks_asked(of(Request, helper.log)) == list(range(1, 1 + swapped))
-    looked.clear()
+    visited.clear()
     helper.answer(*of(Request, helper.log))
-    assert len(looked) < 51 * 8, "nor with each answer"
+    assert len(visited) < 51 * 8, "nor with each answer"
 
 
 def test_an_urgent_block_is_asked_of_a_busy_peer_too_when_it_takes_long() -> None:
@@ -254,8 +254,8 @@ def test_a_bad_block_is_not_taken_and_asked_of_another_peer() -> None:
     honest.offer(source)
     good = source.prove(asked[0])
     bad = Data(request=good.request, fork=0, block=good.block._replace(value=b"bad"))
-    said = liar.send(bad)
-    assert [m for m in said if isinstance(m, Request)] == [
+    reported = liar.send(bad)
+    assert [m for m in reported if isinstance(m, Request)] == [
         Request(id=0, fork=0, upgrade=RequestUpgrade(0, 5))
     ]
     assert site.core.complete
@@ -285,23 +285,23 @@ def test_a_peer_that_sends_bad_data_again_and_again_is_cut_off() -> None:
     assert site.core.bitfield.count == 0
 
 
-def test_a_rotten_block_does_not_cost_a_peer_that_gives_many_good_ones() -> None:
+def test_a_corrupt_block_does_not_cost_a_peer_that_gives_many_good_ones() -> None:
     world = World()
     site, server, source = reader_and_server(world, 1500, have=0)
-    rotten = set(range(200, 1500, 299))
+    corrupt = set(range(200, 1500, 299))
 
     def serve(message: object) -> None:
         if isinstance(message, Request):
             data = source.prove(message)
-            if data.block is not None and data.block.index in rotten:
+            if data.block is not None and data.block.index in corrupt:
                 data = Data(request=data.request, fork=0, block=data.block._replace(value=b"bad"))
             server.channel.send_frame(data)
 
     server.on_message = serve
     server.offer(source)
-    assert len(rotten) > MAX_INVALID_ANSWERS
+    assert len(corrupt) > MAX_INVALID_ANSWERS
     assert server.pair.connected
-    assert site.core.bitfield.count == 1500 - len(rotten)
+    assert site.core.bitfield.count == 1500 - len(corrupt)
 
 
 def test_a_misplaced_node_is_held_against_a_peer_without_suspecting_the_writer() -> None:
@@ -309,10 +309,10 @@ def test_a_misplaced_node_is_held_against_a_peer_without_suspecting_the_writer()
     site, server, source = reader_and_server(world, 50, have=0)
     (request, *_) = of(Request, server.offer(source))
     data = source.prove(request)
-    said = server.send(
+    reported = server.send(
         Data(request=data.request, fork=0, block=data.block._replace(nodes=data.block.nodes[:-1]))
     )
-    assert [m for m in said if isinstance(m, Request) and m.id == 0] == []
+    assert [m for m in reported if isinstance(m, Request) and m.id == 0] == []
     assert len(site.events_of(PeerMisbehaved)) == 1
     assert server.peer.may_be_asked
 
@@ -351,8 +351,8 @@ def test_blocks_lost_from_the_disk_are_fetched_again() -> None:
 def test_only_what_is_needed_is_wanted_and_asked_for_when_all_is_here() -> None:
     world = World()
     site, server, source = reader_and_server(world, 20, have=20)
-    said = server.offer(source)
-    assert of(Request, said) + of(Want, said) + of(Unwant, said) == []
+    reported = server.offer(source)
+    assert of(Request, reported) + of(Want, reported) + of(Unwant, reported) == []
     assert site.replicator.next_deadline() is None
 
 

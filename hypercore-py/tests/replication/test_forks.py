@@ -44,7 +44,7 @@ def test_a_truncated_core_is_followed_and_what_is_shared_is_kept() -> None:
     assert {event.index for event in reader.received} == set(range(777, 1077))
 
 
-def test_strangers_that_claim_a_fork_do_not_take_turns_for_ever() -> None:
+def test_peers_that_claim_a_fork_do_not_take_turns_for_ever() -> None:
     """One peer is asked for the head of a fork at a time, and they came first."""
     world, writer, reader = forked(20, 10, 5)
     silent = [Script(world, reader, 0) for _ in range(3)]
@@ -67,7 +67,7 @@ def test_strangers_that_claim_a_fork_do_not_take_turns_for_ever() -> None:
 def test_a_core_cut_to_nothing_is_followed_when_something_is_added() -> None:
     world, writer, reader = forked(20, 0, 0)
     world.connect(reader, writer)
-    world.settle()
+    world.run_until_idle()
     assert reader.core.fork == 0
     writer.append(b"fresh")
     assert world.run(until=lambda: reader.core.fork == 1 and reader.complete)
@@ -116,8 +116,8 @@ def test_a_coarse_answer_is_taken_when_no_better_one_comes_in_time() -> None:
     world, writer, reader = forked(1000, 777, 300)
     prover = Script(world, reader, 0)
     (request,) = of(Request, prover.send(head(writer.core)))
-    said = prover.send(writer.core.prove(request))
-    assert of(Want, said)[0].start == 0  # perhaps it knows, and we have not heard of it
+    reported = prover.send(writer.core.prove(request))
+    assert of(Want, reported)[0].start == 0  # perhaps it knows, and we have not heard of it
     prover.wait(ReplicationConfig().refine_timeout + 1)
     (event,) = reader.events_of(Reorged)
     assert event.length == 1077
@@ -128,7 +128,7 @@ def test_a_fork_is_not_followed_unless_it_is_wanted() -> None:
     world, writer, reader = forked(100, 50, 10)
     reader.replicator.max_fork = 0
     world.connect(reader, writer)
-    world.settle()
+    world.run_until_idle()
     assert reader.core.fork == 0
     assert reader.core.complete
     (event,) = reader.events_of(ForkAvailable)
@@ -141,7 +141,7 @@ def test_a_fork_is_not_followed_unless_it_is_wanted() -> None:
     assert world.run(until=lambda: reader.core.fork == 1 and reader.complete)
     writer.truncate(20)
     writer.append(b"once more")
-    world.settle()
+    world.run_until_idle()
     assert reader.core.fork == 1, "one fork was accepted, not all"
     assert [event.fork for event in reader.events_of(ForkAvailable)] == [1, 2]
     reader.replicator.max_fork = None
@@ -155,7 +155,7 @@ def test_who_has_nothing_begins_on_any_fork_and_stays_on_it() -> None:
     world.connect(reader, writer)
     assert world.run(until=lambda: reader.core.fork == 1 and reader.complete)
     writer.truncate(20)
-    world.settle()
+    world.run_until_idle()
     assert reader.core.fork == 1
     assert [event.fork for event in reader.events_of(ForkAvailable)] == [2]
 
@@ -216,7 +216,7 @@ def test_a_peer_left_behind_on_the_old_fork_catches_up_through_us() -> None:
     late = world.reader(writer.core.key)
     download_old(late, 100)
     world.connect(late, reader)
-    world.settle()
+    world.run_until_idle()
     world.connect(reader, writer)
     assert world.run(until=lambda: late.core.fork == 1 and late.complete)
     assert late.blocks() == writer.blocks()
@@ -252,8 +252,8 @@ def test_two_signed_histories_freeze_the_core_and_all_peers_get_the_proof() -> N
     (probe,) = of(Request, peer.send(other.prove(request)))
     assert (probe.id, probe.upgrade) == (0, RequestUpgrade(0, 8))
     own = site.core.prove(probe)
-    said = peer.send(other.prove(probe))
-    assert own in said
+    reported = peer.send(other.prove(probe))
+    assert own in reported
     assert site.replicator.frozen
     (conflict,) = site.events_of(Conflict)
     assert conflict.proof.upgrade.start == 0
@@ -269,7 +269,7 @@ def test_two_signed_histories_freeze_the_core_and_all_peers_get_the_proof() -> N
     longer = make_writer([b"ours %d" % number for number in range(9)], store=memory_store())
     source = world.reader(longer.core.key, source=longer.core, have=range(9))
     world.connect(site, source)
-    world.settle(5.0)
+    world.run_until_idle(5.0)
     assert site.core.length == 8
 
 
@@ -290,7 +290,7 @@ def test_a_tree_like_ours_or_without_a_signature_is_no_conflict() -> None:
     assert peer.pair.connected
 
 
-def test_proofs_that_nobody_asked_for_are_looked_at_a_few_times_only() -> None:
+def test_proofs_that_no_peer_asked_for_are_looked_at_a_few_times_only() -> None:
     world, site, other = two_histories(8, 12)
     peer = Script(world, site, 0)
     harmless = site.core.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 8)))

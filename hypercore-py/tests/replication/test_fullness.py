@@ -1,4 +1,4 @@
-"""When a core is as full as it can be: what its peers say about blocks that nobody has."""
+"""When a core is as full as it can be: what its peers say about blocks that no peer has."""
 
 import pytest
 
@@ -74,7 +74,7 @@ def test_a_complete_core_is_full_at_once_and_an_unknown_one_is_not(world: World)
     reader = world.reader(writer.core.key)
     assert state(reader) == (False, 0, 0)
     world.connect(writer, reader)
-    world.settle()
+    world.run_until_idle()
     assert state(reader) == (True, 5, 0)
 
 
@@ -94,7 +94,7 @@ def test_what_is_given_up_once_stays_so_while_the_writer_goes_on(world: World) -
     world.connect(writer, reader)
     wait(world, GRACE + 3, reader)
     writer.append(b"one more")
-    world.settle()
+    world.run_until_idle()
     assert state(reader) == (True, 98, 3), "at once, when the new block is here"
 
 
@@ -254,14 +254,14 @@ def interrupted(world: World) -> tuple[Site, Site]:
 
 
 @pytest.mark.parametrize("claims", [0, 90], ids=["nothing", "what we have"])
-def test_a_stranger_that_lacks_the_rest_decides_nothing(world: World, claims: int) -> None:
+def test_a_peer_that_lacks_the_rest_decides_nothing(world: World, claims: int) -> None:
     writer, reader = interrupted(world)
-    stranger = Script(world, reader, 0)
-    asked = stranger.send(sync(writer.core, reader), *([Range(start=0, length=claims)] if claims else []))
-    asked += stranger.wait(0.1)
-    assert any(isinstance(message, Want) for message in [*stranger.greeting, *asked])
+    other_peer = Script(world, reader, 0)
+    asked = other_peer.send(sync(writer.core, reader), *([Range(start=0, length=claims)] if claims else []))
+    asked += other_peer.wait(0.1)
+    assert any(isinstance(message, Want) for message in [*other_peer.greeting, *asked])
     words = ((1 << claims) - 1).to_bytes(16, "little")
-    stranger.send(BitfieldMessage(start=0, words=words))
+    other_peer.send(BitfieldMessage(start=0, words=words))
     wait(world, 3600, reader)
     assert state(reader) == (False, 90, 0)
 
@@ -282,7 +282,7 @@ def test_news_of_a_block_is_no_answer_about_the_others(world: World) -> None:
     assert state(reader) == (True, 90, 10), "now it has said all"
 
 
-def test_claims_of_a_stranger_delay_the_decision_until_they_turn_out_false(world: World) -> None:
+def test_claims_of_a_peer_delay_the_decision_until_they_turn_out_false(world: World) -> None:
     writer = cleared_writer(world)
     reader = world.reader(writer.core.key)
     pair = world.connect(writer, reader)
@@ -306,7 +306,7 @@ def test_claims_of_a_stranger_delay_the_decision_until_they_turn_out_false(world
     assert state(reader) == (True, 97, 3)
 
 
-def test_strangers_that_never_answer_can_delay_it_for_so_long_only(world: World) -> None:
+def test_peers_that_never_answer_can_delay_it_for_so_long_only(world: World) -> None:
     writer = cleared_writer(world)
     reader = world.reader(writer.core.key)
     pair = world.connect(writer, reader)

@@ -34,7 +34,7 @@ def test_peers_that_open_and_close_emit_events() -> None:
     writer = world.writer(3)
     reader = world.reader(writer.core.key)
     pair = world.connect(reader, writer)
-    world.settle()
+    world.run_until_idle()
     (opened,) = reader.events_of(PeerOpened)
     assert list(reader.replicator.peers) == [opened.peer]
     pair.cut()
@@ -60,7 +60,7 @@ def test_an_unknown_core_is_rejected_and_may_be_asked_for_by_the_other_side_late
     pair = world.link()
     pair.b.on_open(PROTOCOL, lambda name, now: accept(writer, pair.b, name, now))
     writer.replicator.attach(pair.b, world.now)
-    world.settle()
+    world.run_until_idle()
     assert not writer.replicator.peers
     reader.replicator.attach(pair.a, world.now)
     assert world.run(until=lambda: reader.complete)
@@ -75,16 +75,16 @@ def test_who_rejects_a_core_is_known_until_it_has_it_or_leaves() -> None:
     pair.a.on_open(PROTOCOL, lambda name, now: accept(reader, pair.a, name, now))
     reader.replicator.attach(pair.a, world.now)
     assert reader.replicator.declined == set(), "not answered yet"
-    world.settle()
+    world.run_until_idle()
     assert [event.remote_public_key for event in reader.events_of(PeerDeclined)] == [bytes([7]) * 32]
     assert reader.replicator.declined == {bytes([7]) * 32}
     writer.replicator.attach(pair.b, world.now)
-    world.settle()
+    world.run_until_idle()
     assert reader.replicator.peers and reader.replicator.declined == set()
 
     again = world.link()
     reader.replicator.attach(again.a, world.now)
-    world.settle()
+    world.run_until_idle()
     assert len(reader.replicator.declined) == 1
     again.cut()
     reader.replicator.detach(again.a, world.now)
@@ -96,10 +96,10 @@ def test_a_peer_that_does_not_know_the_key_is_cut_off() -> None:
     site = world.writer(3)
     pair = LinkedPair(world.clock)
     site.replicator.attach(pair.a, world.now)
-    stranger = Muxer(is_initiator=False, handshake_hash=bytes(64))
+    other_peer = Muxer(is_initiator=False, handshake_hash=bytes(64))
     other = World().writer(3)  # knows the key, but proves it for another connection
-    other.replicator.attach(stranger, 0)
-    (opening, *_) = stranger.take_output(0)
+    other.replicator.attach(other_peer, 0)
+    (opening, *_) = other_peer.take_output(0)
     pair.send_raw("b", opening)
     while pair.step():
         pass
@@ -150,7 +150,7 @@ def test_a_channel_is_closed_when_neither_side_downloads() -> None:
     assert script.closed is CloseReason.REMOTE
 
 
-def test_turning_the_download_off_tells_some_peers_and_closes_others() -> None:
+def test_turning_the_download_off_notifies_some_peers_and_closes_others() -> None:
     world = World()
     site = world.writer(10)
     idle, busy = world.script(site), world.script(site)
@@ -169,11 +169,11 @@ def test_turning_the_download_on_opens_the_channels_again() -> None:
     assert world.run(until=lambda: reader.complete)
     for site in (writer, reader):
         site.replicator.set_downloading(False, world.now)
-    world.settle()
+    world.run_until_idle()
     assert not reader.replicator.peers
     assert not writer.replicator.peers
     writer.append(b"unheard")
-    world.settle()
+    world.run_until_idle()
     assert reader.core.length == 10
     reader.replicator.set_downloading(True, world.now)
     assert world.run(until=lambda: reader.core.length == 11 and reader.complete)
@@ -211,7 +211,7 @@ def test_a_peer_cannot_make_us_open_for_ever() -> None:
         return False
 
     pair.b.on_open(PROTOCOL, again)
-    world.settle()
+    world.run_until_idle()
     assert len(opened) == 1 + MAX_REOPENS
     assert pair.connected
 
@@ -225,14 +225,14 @@ def test_idle_cores_have_no_deadline_no_output_and_no_events() -> None:
     readers = [world.reader(writer.core.key) for _ in range(3)]
     pairs = [world.connect(reader, writer, latency=0.01) for reader in readers]
     assert world.run(until=lambda: all(reader.complete for reader in readers))
-    world.settle()
+    world.run_until_idle()
     for site in world.sites:
         assert site.replicator.next_deadline() is None
         site.events  # noqa: B018
         assert site.replicator.next_event() is None
     before = [pair.messages_sent for pair in pairs]
     world.clock.advance(3600)
-    world.settle()
+    world.run_until_idle()
     assert [pair.messages_sent for pair in pairs] == before
 
 
@@ -303,25 +303,25 @@ def test_blocks_that_cannot_be_stored_are_asked_for_again_after_a_pause(
     assert world.run(until=lambda: reader.complete)
 
 
-def test_rot_found_while_serving_is_taken_back_and_fetched_again() -> None:
+def test_corruption_found_while_serving_is_taken_back_and_fetched_again() -> None:
     world = World()
     writer = world.writer(20)
     middle = world.reader(writer.core.key, source=writer.core, have=range(20))
     middle.store.flush()
-    rot(middle.core, 7)
+    corrupt(middle.core, 7)
     script = world.script(middle)
     script.send(Sync(fork=0, length=20, remote_length=20))
-    said = script.send(Request(id=1, fork=0, block=RequestBlock(7, 0)))
-    assert said[0] == Range(start=7, drop=True)
-    assert NoData(request=1, reason=1) in said
+    reported = script.send(Request(id=1, fork=0, block=RequestBlock(7, 0)))
+    assert reported[0] == Range(start=7, drop=True)
+    assert NoData(request=1, reason=1) in reported
     assert not middle.core.has(7)
     world.connect(middle, writer)
     assert world.run(until=lambda: middle.complete)
     assert middle.blocks() == sample_blocks(20)
 
 
-def rot(core: Core, index: int) -> None:
-    """Change a byte of a stored block behind the back of everybody."""
+def corrupt(core: Core, index: int) -> None:
+    """Change a byte of a stored block behind the back of every peer."""
     backend = core.storage._shared.backend
     original = backend.read_inline
 
@@ -341,7 +341,7 @@ def test_a_core_has_so_many_peers_and_rejects_the_others_until_one_has_gone() ->
     writer = world.writer(10, config=ReplicationConfig(max_peers=2))
     readers = [world.reader(writer.core.key) for _ in range(3)]
     pairs = [world.connect(reader, writer) for reader in readers]
-    world.settle()
+    world.run_until_idle()
     assert [reader.complete for reader in readers] == [True, True, False]
     assert len(writer.replicator.peers) == 2
     assert readers[2].replicator.peers == {}.keys()

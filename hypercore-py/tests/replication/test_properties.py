@@ -142,7 +142,7 @@ def test_readers_converge_to_the_writer(
     assert converged, [(site.core, site.replicator.peers) for site in chaos.sites]
     for site in readers:
         assert site.blocks() == writer.blocks()
-    chaos.world.settle()
+    chaos.world.run_until_idle()
     for site in chaos.sites:
         assert site.replicator.next_deadline() is None
         assert not site.replicator.downloader.requests

@@ -12,7 +12,7 @@ RATE = 100_000.0
 
 
 class Mover:
-    """Somebody who always has more to move, in pieces of one size."""
+    """A peer that always has more to move, in pieces of one size."""
 
     def __init__(self, limit: RateLimit, size: int) -> None:
         self.limit = limit
@@ -165,14 +165,14 @@ def test_an_upload_is_as_fast_as_it_may_be_and_every_reader_gets_its_share() -> 
     readers = [world.reader(writer.core.key) for _ in range(4)]
     for reader in readers:
         world.connect(reader, writer, latency=0.02)
-    world.settle(10.0)
+    world.run_until_idle(10.0)
     counts = [reader.core.bitfield.count for reader in readers]
     assert writer.replicator.upload.moved == pytest.approx(10 * RATE, rel=0.03)
     assert sum(counts) * 1_000 > 0.6 * 10 * RATE  # the rest are proofs
     assert min(counts) > 0.8 * max(counts)
 
 
-def test_a_limited_upload_tells_news_at_once() -> None:
+def test_a_limited_upload_reports_news_at_once() -> None:
     world, writer = limited(100, 10_000)
     writer.replicator.upload.set_rate(2_000.0, world.now)
     world.timed.append(writer.replicator.upload)
@@ -210,12 +210,12 @@ def test_a_download_ends_where_the_budget_does_and_goes_on_with_more() -> None:
     limit = reader.replicator.download
     limit.set_budget(120 * (1_000 + BLOCK_OVERHEAD) + 500)
     world.connect(reader, writer, latency=0.01)
-    world.settle(5.0)
+    world.run_until_idle(5.0)
     assert reader.core.bitfield.count == 120
     assert reader.core.length == 300
     assert limit.lacking == 1_000 + BLOCK_OVERHEAD
     writer.append(b"x" * 1_000)
-    world.settle(5.0)
+    world.run_until_idle(5.0)
     assert reader.core.length == 301, "the head is followed all the same"
     limit.set_budget(None)
     assert world.run(until=lambda: reader.complete, seconds=20)

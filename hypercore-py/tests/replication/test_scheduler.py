@@ -87,7 +87,7 @@ def test_only_the_ranges_are_downloaded() -> None:
     assert take(scheduler, availability((0, 100)), 50) == []
 
 
-def test_explicit_blocks_wait_until_somebody_has_them() -> None:
+def test_explicit_blocks_wait_until_a_peer_has_them() -> None:
     scheduler = Scheduler(Bitfield())
     scheduler.add_explicit(7)
     scheduler.add_explicit(3)
@@ -134,14 +134,14 @@ def test_a_core_of_a_million_blocks_is_scheduled_without_looking_at_all_of_them(
     """Every block costs one look at the end of the leading run, however long that is."""
     length = 10**6
     scheduler = Scheduler(Bitfield())
-    looks: list[int] = []
+    visits: list[int] = []
 
     class Counting(Bitfield):
         __slots__ = ()
 
         def first_unset(self, start: int = 0, end: int | None = None) -> int | None:
             found = super().first_unset(start, end)
-            looks.append(0 if found is None else found - max(start, self.contiguous))
+            visits.append(0 if found is None else found - max(start, self.contiguous))
             return found
 
     scheduler._claimed = Counting()
@@ -149,5 +149,5 @@ def test_a_core_of_a_million_blocks_is_scheduled_without_looking_at_all_of_them(
     for expected in range(0, 3000):
         assert scheduler.next_block(peer, 0, length) == expected
         scheduler.claim(expected)
-    assert len(looks) == 3000
-    assert sum(looks) == 0
+    assert len(visits) == 3000
+    assert sum(visits) == 0

@@ -105,10 +105,10 @@ def test_a_block_that_ends_the_connection_is_found_and_not_asked_for_again() -> 
     # Once with all others on their way, once with some that were tried at a time, and once alone
     assert len(peers) == 4
     assert [index for index in range(200) if not site.core.has(index)] == [57]
-    (told,) = site.events_of(BackedOff)
-    assert told.remote_public_key == PEER
-    assert "block 57" in told.reason
-    assert told.seconds == BLOCK_BACKOFF
+    (notified,) = site.events_of(BackedOff)
+    assert notified.remote_public_key == PEER
+    assert "block 57" in notified.reason
+    assert notified.seconds == BLOCK_BACKOFF
     assert sum(map(peers[0].deadly, (request for peer in peers for request in peer.asked))) == 3
 
 
@@ -126,24 +126,24 @@ def test_a_refused_block_is_tried_again_when_the_peer_has_news_and_later_each_ti
     world, site, source = world_with(20)
     made = world.sites[0]
     peers = live(world, site, source, poison(5))
-    told = [BLOCK_BACKOFF]
+    notified = [BLOCK_BACKOFF]
     for _ in range(2):
         made.append(b"more")
         made.flush()
         peer = peers[-1] if not peers[-1].ended else Fragile(world, site, source, poison(5))
         peers.append(peer)
         peer.offer((0, source.length))
-        peer.wait(told[-1] / 2)
+        peer.wait(notified[-1] / 2)
         assert not peer.ended, "not before its time"
-        peer.wait(told[-1])
+        peer.wait(notified[-1])
         assert peer.ended
-        told.append(2 * told[-1])
-        assert [event.seconds for event in site.events_of(BackedOff)] == told
+        notified.append(2 * notified[-1])
+        assert [event.seconds for event in site.events_of(BackedOff)] == notified
     made.append(b"more")
     made.flush()
     again = Fragile(world, site, source, poison())
     again.offer((0, source.length))
-    again.wait(told[-1] + 10)
+    again.wait(notified[-1] + 10)
     assert site.complete
 
 
@@ -181,8 +181,8 @@ def test_a_head_that_ends_the_connection_is_backed_off_alone() -> None:
     assert len(peers) == 3
     assert site.core.length == 30
     assert site.complete
-    (told,) = site.events_of(BackedOff)
-    assert "its head" in told.reason
+    (notified,) = site.events_of(BackedOff)
+    assert "its head" in notified.reason
 
 
 def test_a_connection_that_ends_by_itself_makes_no_peer_suspect() -> None:
@@ -289,8 +289,8 @@ def test_a_core_with_bad_data_is_backed_off_and_spoken_about_again_later() -> No
     peer.wait(1)
     assert peer.closed is CloseReason.REMOTE
     assert peer.pair.connected
-    (told,) = site.events_of(BackedOff)
-    assert told.seconds == BAD_DATA_BACKOFF
+    (notified,) = site.events_of(BackedOff)
+    assert notified.seconds == BAD_DATA_BACKOFF
     (misbehaved,) = site.events_of(PeerMisbehaved)
     assert not misbehaved.fatal
     assert site.replicator.attach(peer.pair.a, world.now) is None
@@ -377,7 +377,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 @pytest.mark.slow
-def test_strangers_do_not_have_forgotten_what_a_publisher_refuses() -> None:
+def test_peers_do_not_have_forgotten_what_a_publisher_refuses() -> None:
     suspicions = Suspicions()
     suspicions.ended(PEER, CORE, [5], 0.0, gave=True)
     for number in range(2 * MAX_RECORDS):

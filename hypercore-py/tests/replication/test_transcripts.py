@@ -68,7 +68,7 @@ class Stage:
 
     def __init__(self, site: Site, case: dict[str, Any]) -> None:
         self.site = site
-        self.said: list[Message] = []
+        self.reported: list[Message] = []
         inputs = case["inputs"]
         handshake_hash = bytes.fromhex(inputs.get("handshakeHash", "00" * 64))
         self.muxer = Muxer(is_initiator=False, handshake_hash=handshake_hash)
@@ -77,11 +77,11 @@ class Stage:
 
     def play(self, name: str) -> list[Message]:
         """Let the recorded downloader speak; returns what we say to that."""
-        said: list[Message] = []
+        reported: list[Message] = []
         for message in self.recorded_for_us(name):
             self.muxer.receive(message, 0)
-            said += self.listen()
-        return said
+            reported += self.listen()
+        return reported
 
     def recorded_for_us(self, name: str) -> Iterator[bytes]:
         """Where the handshake hash was not recorded, the capability is exchanged for one that holds here."""
@@ -93,11 +93,11 @@ class Stage:
                 yield message
 
     def listen(self) -> list[Message]:
-        said: list[Message] = []
+        reported: list[Message] = []
         while messages := self.muxer.take_output(0):
-            said += frames(messages)
-        self.said += said
-        return said
+            reported += frames(messages)
+        self.reported += reported
+        return reported
 
 
 def answers(messages: list[Message]) -> list[Message]:
@@ -110,7 +110,7 @@ def by_request(messages: list[Message]) -> list[Message]:
 
 
 def syncs(messages: list[Message]) -> list[Message]:
-    """What was said about the head, without saying the same thing twice in a row."""
+    """What was reported about the head, without saying the same thing twice in a row."""
     found = [message for message in messages if isinstance(message, Sync)]
     return [sync for at, sync in enumerate(found) if at == 0 or found[at - 1] != sync]
 
@@ -123,15 +123,15 @@ def test_a_whole_download_live_appends_and_truncations() -> None:
     site = writer_of(20)
     stage = Stage(site, VECTORS["full-20"])
 
-    def check(name: str, said: list[Message], *, head: bool = True) -> None:
+    def check(name: str, reported: list[Message], *, head: bool = True) -> None:
         expected = frames(recorded(name, "responder"))
-        assert by_request(said) == by_request(expected)
+        assert by_request(reported) == by_request(expected)
         if head:
-            assert syncs(said)[-1] == syncs(expected)[-1]
+            assert syncs(reported)[-1] == syncs(expected)[-1]
 
-    said = stage.play("full-20")
-    check("full-20", said)
-    assert [message for message in said if isinstance(message, Range)] == [Range(start=0, length=20)]
+    reported = stage.play("full-20")
+    check("full-20", reported)
+    assert [message for message in reported if isinstance(message, Range)] == [Range(start=0, length=20)]
     for name, blocks in (("live-append-1", ["live-1"]), ("live-append-3", ["live-2", "live-3", "live-4"])):
         site.append(*(text.encode() for text in blocks))
         site.flush()
@@ -149,16 +149,16 @@ def test_a_whole_download_live_appends_and_truncations() -> None:
     site.flush()
     name = "truncate+append-fast"
     request, *others = recorded(name, "initiator")
-    said = stage.listen()
+    reported = stage.listen()
     stage.muxer.receive(request, 0)
-    said += stage.listen()
+    reported += stage.listen()
     site.append(b"f2-5", b"f2-6", b"f2-7")
     site.flush()
-    said += stage.listen()
+    reported += stage.listen()
     for message in others:
         stage.muxer.receive(message, 0)
-        said += stage.listen()
-    check(name, said)
+        reported += stage.listen()
+    check(name, reported)
 
 
 def test_a_reader_that_meets_the_writer_again_on_another_fork() -> None:
@@ -166,8 +166,8 @@ def test_a_reader_that_meets_the_writer_again_on_another_fork() -> None:
     site.truncate(10)
     site.append(*(f"n{number}".encode() for number in range(20)))
     site.flush()
-    said = Stage(site, VECTORS["reorg-offline"]).play("reorg-offline")
-    assert by_request(said) == by_request(frames(recorded("reorg-offline", "responder")))
+    reported = Stage(site, VECTORS["reorg-offline"]).play("reorg-offline")
+    assert by_request(reported) == by_request(frames(recorded("reorg-offline", "responder")))
 
 
 def test_a_seeder_of_some_blocks() -> None:
@@ -175,8 +175,8 @@ def test_a_seeder_of_some_blocks() -> None:
     writer = world.writer(100)
     have = [*range(5), *range(40, 45)]
     site = world.reader(writer.core.key, source=writer.core, have=have)
-    said = Stage(site, VECTORS["sparse-seeder"]).play("sparse-seeder")
-    assert by_request(said) == by_request(frames(recorded("sparse-seeder", "responder")))
+    reported = Stage(site, VECTORS["sparse-seeder"]).play("sparse-seeder")
+    assert by_request(reported) == by_request(frames(recorded("sparse-seeder", "responder")))
 
 
 POKES = [name for name in VECTORS if name.startswith("poke-")]
@@ -194,15 +194,15 @@ def test_an_official_seeder_that_is_poked_at() -> None:
         if name == "poke-append-live":
             site.append(b"appended")
             site.flush()
-        said = stage.listen() + stage.play(name)
+        reported = stage.listen() + stage.play(name)
         expected = frames(recorded(name, "responder"))
-        assert by_request(said) == by_request(expected), name
+        assert by_request(reported) == by_request(expected), name
         if name not in ("poke-sync-equal", "poke-sync-not-downloading"):
-            assert [m for m in said if isinstance(m, Range)] == [
+            assert [m for m in reported if isinstance(m, Range)] == [
                 m for m in expected if isinstance(m, Range)
             ], name
         if syncs(expected):
-            assert syncs(said)[-1] == syncs(expected)[-1], name
+            assert syncs(reported)[-1] == syncs(expected)[-1], name
 
 
 def test_a_wrong_capability_ends_the_connection() -> None:

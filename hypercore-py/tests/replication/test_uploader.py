@@ -80,8 +80,8 @@ def test_urgent_requests_go_first_and_the_others_in_order() -> None:
     script = world.script(world.writer(10))
     for number in range(4):
         script.channel.send_frame(ask(number + 1, number))
-    said = script.send(ask(5, 5, priority=1), ask(6, 6, priority=2))
-    assert answered(said) == [5, 6, 1, 2, 3, 4]
+    reported = script.send(ask(5, 5, priority=1), ask(6, 6, priority=2))
+    assert answered(reported) == [5, 6, 1, 2, 3, 4]
 
 
 def test_a_cancelled_request_is_not_answered() -> None:
@@ -123,8 +123,8 @@ def test_reasons_end_before_an_official_peer_would_give_up() -> None:
     world = World()
     writer = world.writer(100)
     script = world.script(world.reader(writer.core.key, source=writer.core))
-    said = script.send(*(ask(number, number) for number in range(1, 50)))
-    reasons = [message.reason for message in of(NoData, said)]
+    reported = script.send(*(ask(number, number) for number in range(1, 50)))
+    reasons = [message.reason for message in of(NoData, reported)]
     assert reasons == [REASON_NOT_AVAILABLE] * MAX_REASONED_REFUSALS + [0] * (49 - MAX_REASONED_REFUSALS)
 
 
@@ -135,8 +135,8 @@ def test_requests_that_cannot_be_proven_are_refused_and_counted() -> None:
         Request(id=n, fork=0, upgrade=RequestUpgrade(0, 11)) for n in range(1, MAX_INVALID_REQUESTS + 2)
     ]
     assert script.send(impossible[0]) == [NoData(request=1, reason=REASON_INVALID_REQUEST)]
-    said = script.send(*impossible[1:-1])
-    assert len(of(NoData, said)) == MAX_INVALID_REQUESTS - 1
+    reported = script.send(*impossible[1:-1])
+    assert len(of(NoData, reported)) == MAX_INVALID_REQUESTS - 1
     assert script.pair.connected
     script.send(impossible[-1])
     assert not script.pair.connected
@@ -212,17 +212,17 @@ def test_a_writer_does_not_show_a_head_that_a_crash_could_take_back() -> None:
     site.flushing = False
     script = world.script(site)
     site.append(b"new")
-    said = script.turn()
-    assert {sync.length for sync in of(Sync, said)} <= {10}
+    reported = script.turn()
+    assert {sync.length for sync in of(Sync, reported)} <= {10}
     assert script.send(Request(id=1, fork=0, upgrade=RequestUpgrade(0, 10))) == []
     (data,) = script.send(ask(2, 3))
     assert data.upgrade is None
     late = world.script(site)
     assert of(Sync, late.greeting)[0].length == 10
     site.flush()
-    said = script.turn()
-    assert of(Sync, said)[-1].length == 11
-    (proof,) = of(Data, said)
+    reported = script.turn()
+    assert of(Sync, reported)[-1].length == 11
+    (proof,) = of(Data, reported)
     assert proof.upgrade.additional_nodes
 
 

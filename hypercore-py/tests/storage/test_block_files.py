@@ -76,7 +76,7 @@ def test_a_sector_the_disk_cannot_read_is_none(files: BlockFiles, monkeypatch: p
     assert files.read(1, 0, 3) is None
 
 
-def test_other_errors_of_reading_are_not_taken_for_rot(
+def test_other_errors_of_reading_are_not_taken_for_corruption(
     files: BlockFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.write(1, [BlockRun(0, 0, [b"abc"])], create=True)

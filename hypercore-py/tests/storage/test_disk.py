@@ -169,7 +169,7 @@ def test_an_old_sqlite_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         disk_store(tmp_path)
 
 
-OPEN_AS_NOBODY = """
+OPEN_UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
 from hypercore.core import disk_store
@@ -182,7 +182,7 @@ except StorageError as error:
 """
 
 
-def let_anybody_through(path: Path) -> None:
+def open_to_all(path: Path) -> None:
     """pytest keeps its temporary directories to their owner."""
     for folder in (path, *path.parents):
         if folder.stat().st_mode & 0o005 != 0o005:
@@ -194,11 +194,11 @@ def let_anybody_through(path: Path) -> None:
 def test_a_directory_that_may_not_be_used_says_so(tmp_path: Path, mode: int) -> None:
     directory = tmp_path / "data"
     close(directory)
-    let_anybody_through(tmp_path)
+    open_to_all(tmp_path)
     for path in [*directory.rglob("*"), directory]:
         os.chown(path, 65534, 65534)
         path.chmod(mode)
-    out = run(OPEN_AS_NOBODY, directory)
+    out = run(OPEN_UNPRIVILEGED, directory)
     assert out.startswith("StoreUnreadable")
     assert "Permission denied" in out
     assert str(directory) in out
@@ -206,10 +206,10 @@ def test_a_directory_that_may_not_be_used_says_so(tmp_path: Path, mode: int) -> 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_a_directory_below_one_that_may_not_be_entered_says_so(tmp_path: Path) -> None:
-    let_anybody_through(tmp_path)
+    open_to_all(tmp_path)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    out = run(OPEN_AS_NOBODY, closed / "data")
+    out = run(OPEN_UNPRIVILEGED, closed / "data")
     assert out.startswith("StoreUnreadable cannot make the data directory")
     assert "Permission denied" in out
 
@@ -217,7 +217,7 @@ def test_a_directory_below_one_that_may_not_be_entered_says_so(tmp_path: Path) -
 # --- what is made
 
 
-def test_nobody_else_may_look_into_the_directory(tmp_path: Path) -> None:
+def test_no_other_peer_may_look_into_the_directory(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         with disk_store(tmp_path / "a" / "b") as store:
@@ -334,8 +334,8 @@ def test_a_database_whose_file_system_becomes_read_only_says_so(
     status = os.statvfs(tmp_path)
     flags = os.statvfs_result((*status[:8], status.f_flag | os.ST_RDONLY, status.f_namemax))
     monkeypatch.setattr(os, "statvfs", lambda _: flags)
-    told = database_error(error, "cannot write", tmp_path)
-    assert type(told) is StoreReadOnly and "read-only" in str(told) and "intact" in str(told)
+    notified = database_error(error, "cannot write", tmp_path)
+    assert type(notified) is StoreReadOnly and "read-only" in str(notified) and "intact" in str(notified)
 
 
 @pytest.mark.parametrize("lost", ["moved", "empty"])

@@ -121,7 +121,7 @@ def test_the_cache_is_bounded_and_forgets_the_oldest() -> None:
     assert cache.bytes <= 10 * (5120 + PageCache.OVERHEAD)
     assert cache.get((1, 0)) is not None
     assert cache.get((1, 1)) is None
-    cache.forget(1, 0, 1 << 60)
+    cache.discard(1, 0, 1 << 60)
     assert cache.bytes == 0
 
 
@@ -131,14 +131,14 @@ def test_every_flipped_bit_of_a_stored_page_is_noticed(size: int) -> None:
     assert unseal(stored) == (bytes(range(256)) * 20)[:size]
     for at in range(0, len(stored), max(1, len(stored) // 60)):
         for bit in range(8):
-            rotten = bytearray(stored)
-            rotten[at] ^= 1 << bit
-            assert unseal(bytes(rotten)) is None
+            corrupt = bytearray(stored)
+            corrupt[at] ^= 1 << bit
+            assert unseal(bytes(corrupt)) is None
     assert unseal(stored[:-1]) is None
     assert unseal(b"") is None
 
 
-def test_a_rotten_page_is_lost_and_rewritten() -> None:
+def test_a_corrupt_page_is_lost_and_rewritten() -> None:
     backend = Pages()
     pages = NodePages(1, backend, PageCache(1 << 20), 0)
     pages.put([node(0), node(130), node(260)])

@@ -135,10 +135,10 @@ class Node:
 
     def _wake(self, replicator: Replicator) -> None:
         if not self._woken:
-            asyncio.get_running_loop().call_soon(self._look_after)
+            asyncio.get_running_loop().call_soon(self._watch)
         self._woken.add(replicator)
 
-    def _look_after(self) -> None:
+    def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         woken, self._woken = self._woken, set()
         for replicator in woken:

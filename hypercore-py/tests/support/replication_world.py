@@ -147,7 +147,7 @@ class World(LinkedNetwork):
         """A peer of the site that says what the test wants."""
         return Script(self, site, latency)
 
-    def settle(self, seconds: float = 60.0) -> None:
+    def run_until_idle(self, seconds: float = 60.0) -> None:
         self.run(seconds=seconds)
 
 

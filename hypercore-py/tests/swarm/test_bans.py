@@ -10,7 +10,7 @@ PEER = bytes(32)
 def test_each_offence_excludes_for_longer_up_to_the_longest() -> None:
     bans, now = Bans(), 100.0
     for seconds in (*EXCLUSIONS, EXCLUSIONS[-1]):
-        assert bans.note(PEER, now) == seconds
+        assert bans.record(PEER, now) == seconds
         assert bans.is_banned(PEER, now + seconds - 0.1)
         now += seconds
         assert not bans.is_banned(PEER, now)
@@ -18,25 +18,25 @@ def test_each_offence_excludes_for_longer_up_to_the_longest() -> None:
 
 def test_who_behaved_for_long_begins_anew() -> None:
     bans = Bans()
-    bans.note(PEER, 0.0)
-    bans.note(PEER, EXCLUSIONS[0])
+    bans.record(PEER, 0.0)
+    bans.record(PEER, EXCLUSIONS[0])
     end = EXCLUSIONS[0] + EXCLUSIONS[1]
-    assert bans.note(PEER, end + FORGIVEN_AFTER + 1) == EXCLUSIONS[0]
+    assert bans.record(PEER, end + FORGIVEN_AFTER + 1) == EXCLUSIONS[0]
 
 
-def test_nobody_else_is_excluded() -> None:
+def test_no_other_peer_is_excluded() -> None:
     bans = Bans()
-    bans.note(PEER, 0.0)
+    bans.record(PEER, 0.0)
     assert not bans.is_banned(b"x" * 32, 1.0)
 
 
 def test_offenders_are_bounded_and_the_oldest_makes_room() -> None:
     bans = Bans()
     for number in range(MAX_OFFENDERS + 10):
-        bans.note(number.to_bytes(32, "big"), 0.0)
+        bans.record(number.to_bytes(32, "big"), 0.0)
     assert len(bans) == MAX_OFFENDERS
     assert not bans.is_banned((9).to_bytes(32, "big"), 1.0)
     assert bans.is_banned((10).to_bytes(32, "big"), 1.0)
-    bans.note((10).to_bytes(32, "big"), 2.0)
-    bans.note(PEER, 2.0)
+    bans.record((10).to_bytes(32, "big"), 2.0)
+    bans.record(PEER, 2.0)
     assert bans.is_banned((10).to_bytes(32, "big"), 3.0)

@@ -195,7 +195,7 @@ def test_dialling_stops_at_max_peers_while_arrivals_are_always_taken():
     assert len(made.links) == 15
 
 
-def test_strangers_that_dial_us_do_not_keep_us_from_dialling():
+def test_peers_that_dial_us_do_not_keep_us_from_dialling():
     made = policy(max_peers=5, max_parallel=100)
     for number in range(100, 164):
         made.opened(made.incoming(key(number)), 0.0, client=False)

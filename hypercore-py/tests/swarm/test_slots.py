@@ -17,20 +17,20 @@ def key(number):
 
 
 class Door:
-    """Slots, and how much each of those inside has said."""
+    """Slots, and how much each of those inside has reported."""
 
     def __init__(self, limit):
-        self.said = {}
+        self.reported = {}
         self.asked = 0
         self.slots = Slots(self.messages, limit=limit)
         self.count = 0
 
     def messages(self, public_key):
         self.asked += 1
-        return self.said.get(public_key, 0)
+        return self.reported.get(public_key, 0)
 
     def come(self, host, now=0.0):
-        """Somebody new knocks, and does what he is told. Returns the verdict."""
+        """A new peer knocks, and follows the verdict, which is returned."""
         verdict = self.slots.admit(host, now)
         if verdict.evict is not None:
             self.slots.closed(verdict.evict)
@@ -66,7 +66,7 @@ def test_the_address_with_most_connections_makes_way():
         door.come("crowd")
     for number in range(12):
         door.come(f"h{number}")
-    door.said[key(1)] = door.said[key(3)] = 1
+    door.reported[key(1)] = door.reported[key(3)] = 1
     assert door.come("new", now=1.0) == Verdict(True, key(2)), "the first of the quiet ones of the crowd"
     assert len(door.slots) == 16
 
@@ -87,13 +87,13 @@ def test_who_has_been_silent_longest_makes_way_after_a_while():
     for number in range(3):
         door.come(f"h{number}", now=float(number))
     assert door.come("new", now=SILENCE - 1.0) == REFUSE
-    door.said[key(1)] = 5
+    door.reported[key(1)] = 5
     assert door.come("new", now=SILENCE + 2.0) == Verdict(True, key(2))
     assert door.come("newer", now=SILENCE + 3.0) == Verdict(True, key(3))
     assert door.come("newest", now=SILENCE + 4.0) == REFUSE, "all others have spoken or are new"
 
 
-def test_a_flood_of_handshakes_does_not_make_us_look_at_everybody_each_time():
+def test_a_flood_of_handshakes_does_not_make_us_look_at_every_peer_each_time():
     door = Door(4)
     for number in range(4):
         door.come(f"h{number}")

@@ -12,7 +12,7 @@ from hypercore.swarm.topics import (
     REFRESH_JITTER_SECONDS,
     REFRESH_SECONDS,
     RETRY_SECONDS,
-    SECOND_LOOK_SECONDS,
+    SECOND_LOOKUP_SECONDS,
     Action,
     TopicSchedule,
     parallel_refreshes,
@@ -98,7 +98,7 @@ def test_first_announcement_is_followed_by_one_more_look():
     topic.announced = True
     made.finished(topic, 0.0, ok=True)
     at = made.next_deadline()
-    assert SECOND_LOOK_SECONDS <= at <= 2 * SECOND_LOOK_SECONDS
+    assert SECOND_LOOKUP_SECONDS <= at <= 2 * SECOND_LOOKUP_SECONDS
     assert made.take(at) is topic and topic.action is Action.LOOKUP
     made.finished(topic, at, ok=True)
     assert made.next_deadline() - at >= REFRESH_SECONDS
@@ -109,7 +109,7 @@ def test_first_announcement_is_followed_by_one_more_look():
     made.changed(topic)
     made.take(later)
     made.finished(topic, later, ok=True)
-    assert made.next_deadline() - later <= 2 * SECOND_LOOK_SECONDS
+    assert made.next_deadline() - later <= 2 * SECOND_LOOKUP_SECONDS
 
 
 def test_a_topic_without_clients_gets_no_second_look():
@@ -280,14 +280,14 @@ def test_ten_thousand_topics_are_announced_within_five_minutes():
     made = schedule()
     for number in range(10_000):
         join(made, number)
-    done, now, most = 0, 0.0, 0
+    done, now, largest = 0, 0.0, 0
     while done < 10_000:
         begun = len(run(made, now))
-        most = max(most, begun if now else 0)
+        largest = max(largest, begun if now else 0)
         done += begun
         now += 1.0
     assert 150 < now < 300
-    assert most <= refreshes_per_second(10_000) + 1
+    assert largest <= refreshes_per_second(10_000) + 1
 
 
 @pytest.mark.parametrize(("topics", "pace"), [(0, MIN_PER_SECOND), (10_000, 50.0), (240_000, 1_000.0)])
@@ -320,10 +320,10 @@ def test_a_topic_that_looks_no_longer_stays_announced_and_has_no_second_look():
     made = schedule()
     topic = join(made, clients=1)
     run(made, 0.0)
-    assert made.next_deadline() <= 2 * SECOND_LOOK_SECONDS
+    assert made.next_deadline() <= 2 * SECOND_LOOKUP_SECONDS
     topic.clients = 0
     made.relaxed(topic, 1.0)
-    assert run(made, 2 * SECOND_LOOK_SECONDS) == []
+    assert run(made, 2 * SECOND_LOOKUP_SECONDS) == []
     at = made.next_deadline()
     assert at >= REFRESH_SECONDS
     assert made.take(at) is topic and topic.action is Action.ANNOUNCE and not topic.looking
@@ -344,7 +344,7 @@ def test_a_topic_that_glances_has_its_second_look_although_it_looks_no_longer(wh
     topic.clients = 0
     made.relaxed(topic, 2.0)
     at = made.next_deadline()
-    assert at <= 1.0 + 2 * SECOND_LOOK_SECONDS
+    assert at <= 1.0 + 2 * SECOND_LOOKUP_SECONDS
     assert made.take(at) is topic and topic.action is Action.LOOKUP and topic.looking
     made.finished(topic, at, ok=True)
     assert topic.action is Action.ANNOUNCE and made.next_deadline() - at >= REFRESH_SECONDS
@@ -362,10 +362,10 @@ def test_a_topic_that_glances_looks_at_every_second_refresh():
     made = schedule()
     topic = join(made)
     topic.opportunistic = True
-    looked = []
+    visited = []
     now = 0.0
     for _ in range(6):
         assert run(made, now) == [topic]
-        looked.append(topic.looking)
+        visited.append(topic.looking)
         now = made.next_deadline()
-    assert looked == [True, False] * 3
+    assert visited == [True, False] * 3

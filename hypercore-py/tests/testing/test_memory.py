@@ -24,7 +24,7 @@ def test_a_memory_pair_is_a_pair_of_connections() -> None:
     assert left.is_initiator and not right.is_initiator
 
 
-def test_messages_move_when_pumped_and_only_when_somebody_listens() -> None:
+def test_messages_move_when_pumped_and_only_when_a_peer_listens() -> None:
     left, right = memory_pair()
     left.send_many([b"one", memoryview(b"two")])
     pump(left, right)

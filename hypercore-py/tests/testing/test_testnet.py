@@ -12,7 +12,7 @@ from hypercore.testing.testnet import Testnet
 TOPIC = bytes(range(32))
 
 
-def test_swarms_of_a_testnet_find_each_other_and_nobody_else() -> None:
+def test_swarms_of_a_testnet_find_each_other_and_no_other_peer() -> None:
     async def scene() -> None:
         met = asyncio.get_running_loop().create_future()
         async with (

@@ -106,7 +106,7 @@ def test_a_tail_that_is_lost_shows_when_the_repeated_last_packet_arrives() -> No
     assert flight.detect_losses(1.3, 0.1) == (4, None)
 
 
-def test_only_packets_sent_once_tell_a_round_trip() -> None:
+def test_only_packets_sent_once_measure_a_round_trip() -> None:
     flight = Flight()
     flight.send([b"x"] * 2, 1.0)
     flight.resend(1, 1.5)

@@ -214,7 +214,7 @@ def test_a_pacer_lets_through_its_rate_and_one_bucket_at_most(rate: float, waits
     pacer = Pacer(now)
     for wait in waits:
         now += wait
-        allowed = pacer.allowance(now, rate)
+        allowed = pacer.budget(now, rate)
         sent += allowed
         pacer.spend(allowed)
     assert sent <= (now - 10.0) * rate + max(BUCKET_PACKETS, rate * BUCKET_TIME) + 1
@@ -224,10 +224,10 @@ def test_a_pacer_lets_through_its_rate_and_one_bucket_at_most(rate: float, waits
 @given(st.floats(1.0, 1e7), st.integers(1, MAX_BURST_PACKETS), st.floats(1.0, 1e7))
 def test_the_credit_is_there_when_the_pacer_says_it_will_be(rate: float, wanted: int, start: float) -> None:
     pacer = Pacer(start)
-    pacer.spend(pacer.allowance(start, rate))
+    pacer.spend(pacer.budget(start, rate))
     wanted = min(wanted, BUCKET_PACKETS)
     at = pacer.ready_at(wanted, rate)
-    assert pacer.allowance(at, rate) >= wanted or at - start < 1e-9
+    assert pacer.budget(at, rate) >= wanted or at - start < 1e-9
 
 
 # --- the window offered ---

@@ -48,7 +48,7 @@ class Probe:
         self.stream.connect(88)
         self.now = 0.0
 
-    def tell(self, *packets: Packet) -> list[Packet]:
+    def feed(self, *packets: Packet) -> list[Packet]:
         """Packets of one batch; returns the answers."""
         self.now += 0.01
         self.stream.receive([raw(packet.encode()) for packet in packets], self.now)
@@ -86,21 +86,21 @@ def state(ack: int, seq: int = 0, sacks: tuple[tuple[int, int], ...] = ()) -> Pa
 
 def test_the_rules_of_a_receiver_hold_one_after_the_other() -> None:
     probe = Probe()
-    assert probe.tell(packet(FLAG_DATA, 0, 0, b"a")) == [state(1)]
-    assert probe.tell(packet(FLAG_DATA, 0, 0, b"a")) == [state(1)], "a duplicate is acknowledged again"
-    assert probe.tell(packet(FLAG_DATA, 2, 0, b"c")) == [state(1, sacks=((2, 3),))]
-    assert probe.tell(packet(FLAG_DATA, 1, 5, b"b")) == [], "an ack beyond our seq is not answered"
+    assert probe.feed(packet(FLAG_DATA, 0, 0, b"a")) == [state(1)]
+    assert probe.feed(packet(FLAG_DATA, 0, 0, b"a")) == [state(1)], "a duplicate is acknowledged again"
+    assert probe.feed(packet(FLAG_DATA, 2, 0, b"c")) == [state(1, sacks=((2, 3),))]
+    assert probe.feed(packet(FLAG_DATA, 1, 5, b"b")) == [], "an ack beyond our seq is not answered"
     assert probe.data() == b"abc", "but its data counts"
-    assert probe.tell(packet(FLAG_HEARTBEAT, 3, 0)) == [state(3)]
-    assert probe.tell(packet(FLAG_DATA, 3, 0, b"pad", padding=4)) == [state(4)]
+    assert probe.feed(packet(FLAG_HEARTBEAT, 3, 0)) == [state(3)]
+    assert probe.feed(packet(FLAG_DATA, 3, 0, b"pad", padding=4)) == [state(4)]
     assert probe.data() == b"pad"
-    assert probe.tell(packet(FLAG_MESSAGE, 99, 0, b"m")) == []
+    assert probe.feed(packet(FLAG_MESSAGE, 99, 0, b"m")) == []
     assert probe.events() == [Message(b"m")]
-    assert probe.tell(packet(0, 4, 0)) == []
-    assert probe.tell(packet(FLAG_DESTROY, 1, 0)) == [], "an old DESTROY is ignored"
-    assert probe.tell(packet(FLAG_DATA, 4, 0, b"still alive")) == [state(5)]
+    assert probe.feed(packet(0, 4, 0)) == []
+    assert probe.feed(packet(FLAG_DESTROY, 1, 0)) == [], "an old DESTROY is ignored"
+    assert probe.feed(packet(FLAG_DATA, 4, 0, b"still alive")) == [state(5)]
     assert probe.data() == b"still alive"
-    assert probe.tell(packet(FLAG_DESTROY, 5, 0)) == []
+    assert probe.feed(packet(FLAG_DESTROY, 5, 0)) == []
     [closed] = probe.events()
     assert isinstance(closed, Closed) and closed.error is not None
     assert closed.error.code == "ECONNRESET"
@@ -108,7 +108,7 @@ def test_the_rules_of_a_receiver_hold_one_after_the_other() -> None:
 
 def test_a_heartbeat_packet_is_answered_and_otherwise_not_looked_at() -> None:
     probe = Probe()
-    assert probe.tell(packet(FLAG_HEARTBEAT | FLAG_DATA, 0, 0, b"x")) == [state(0)]
+    assert probe.feed(packet(FLAG_HEARTBEAT | FLAG_DATA, 0, 0, b"x")) == [state(0)]
     assert probe.events() == []
 
 
@@ -123,33 +123,33 @@ def test_a_data_offset_beyond_the_end_drops_the_packet() -> None:
 def test_one_acknowledgement_answers_a_whole_batch() -> None:
     probe = Probe()
     batch = [packet(FLAG_DATA, seq, 0, bytes([seq])) for seq in range(5)]
-    assert probe.tell(*batch) == [state(5)]
+    assert probe.feed(*batch) == [state(5)]
     assert probe.data() == bytes(range(5))
     assert probe.stream.bytes_in == 5
 
 
 def test_an_empty_data_packet_takes_a_number_and_delivers_nothing() -> None:
     probe = Probe()
-    assert probe.tell(packet(FLAG_DATA, 0, 0)) == [state(1)]
+    assert probe.feed(packet(FLAG_DATA, 0, 0)) == [state(1)]
     assert probe.events() == []
 
 
 def test_the_end_comes_after_the_data_and_the_stream_closes_once_both_sides_ended() -> None:
     probe = Probe()
-    assert probe.tell(packet(FLAG_END, 1, 0)) == [state(0, sacks=((1, 2),))]
+    assert probe.feed(packet(FLAG_END, 1, 0)) == [state(0, sacks=((1, 2),))]
     assert probe.events() == []
-    assert probe.tell(packet(FLAG_DATA, 0, 0, b"x")) == [state(2)]
+    assert probe.feed(packet(FLAG_DATA, 0, 0, b"x")) == [state(2)]
     assert [type(e) for e in probe.events()] == [Data, Ended]
     probe.stream.end()
     assert probe.answers() == [Packet(FLAG_END, 88, WINDOW, 0, 2)]
-    assert probe.tell(packet(0, 2, 1)) == [state(2, seq=1)], "a last word for a peer that missed one"
+    assert probe.feed(packet(0, 2, 1)) == [state(2, seq=1)], "a last word for a peer that missed one"
     assert probe.events() == [Closed(None)]
     assert probe.stream.closed
 
 
 def test_data_and_end_may_share_a_packet() -> None:
     probe = Probe()
-    assert probe.tell(packet(FLAG_DATA | FLAG_END, 0, 0, b"bye")) == [state(1)]
+    assert probe.feed(packet(FLAG_DATA | FLAG_END, 0, 0, b"bye")) == [state(1)]
     assert [type(e) for e in probe.events()] == [Data, Ended]
     probe.stream.write(b"bye")
     probe.stream.end()
@@ -185,23 +185,23 @@ def test_nothing_is_sent_before_the_stream_is_connected() -> None:
 def test_a_window_update_that_is_older_than_the_last_does_not_count() -> None:
     probe = Probe()
     sender = probe.stream.sender
-    probe.tell(packet(0, 5, 0, window=1000))
+    probe.feed(packet(0, 5, 0, window=1000))
     assert sender.remote_window == 1000
-    probe.tell(packet(0, 4, 0, window=2000))
+    probe.feed(packet(0, 4, 0, window=2000))
     assert sender.remote_window == 1000
-    probe.tell(packet(0, 5, 0, window=3000))
+    probe.feed(packet(0, 5, 0, window=3000))
     assert sender.remote_window == 3000
 
 
 def test_the_window_offered_is_smaller_after_an_overrun_of_our_socket() -> None:
     probe = Probe()
-    probe.tell(packet(FLAG_DATA, 0, 0, b"a"))
+    probe.feed(packet(FLAG_DATA, 0, 0, b"a"))
     assert not probe.stream.has_gaps
-    [answer] = probe.tell(packet(FLAG_DATA, 2, 0, b"c"))
+    [answer] = probe.feed(packet(FLAG_DATA, 2, 0, b"c"))
     assert probe.stream.has_gaps
     assert answer.window == WINDOW
     probe.stream.on_rx_dropped(150_000, probe.now)
-    [answer] = probe.tell(packet(FLAG_DATA, 3, 0, b"d"))
+    [answer] = probe.feed(packet(FLAG_DATA, 3, 0, b"d"))
     assert answer.window == 150_000
     probe.stream.write(b"x")
     assert [p.window for p in probe.answers()] == [150_000]
@@ -212,9 +212,9 @@ def test_ranges_of_what_was_never_sent_or_is_acknowledged_are_ignored() -> None:
     probe.stream.write(bytes(5000))
     assert len(probe.answers()) == 5
     bad = ((5, 3), (4, 9), (2**31, 2**31 + 5), (2**32 - 3, 2))
-    probe.tell(packet(FLAG_SACK, 0, 0, sacks=bad))
+    probe.feed(packet(FLAG_SACK, 0, 0, sacks=bad))
     assert not probe.stream.sender.flight.sacked
-    probe.tell(packet(FLAG_SACK, 0, 0, sacks=((3, 4),)))
+    probe.feed(packet(FLAG_SACK, 0, 0, sacks=((3, 4),)))
     assert list(probe.stream.sender.flight.sacked) == [(3, 4)]
 
 
@@ -223,9 +223,9 @@ def test_a_bogus_acknowledgement_frees_nothing() -> None:
     probe.stream.write(b"x")
     probe.answers()
     for ack in (2, 2**31, 2**32 - 1):
-        probe.tell(packet(0, 0, ack))
+        probe.feed(packet(0, 0, ack))
         assert probe.stream.sender.flight.outstanding
-    probe.tell(packet(0, 0, 1))
+    probe.feed(packet(0, 0, 1))
     assert not probe.stream.sender.flight.outstanding
 
 
@@ -237,7 +237,7 @@ def test_the_first_flight_is_ten_packets() -> None:
 
 def test_what_is_kept_for_a_peer_that_acknowledges_nothing_is_bounded_whatever_it_offers() -> None:
     probe = Probe()
-    probe.tell(packet(0, 1, 0, window=2**32 - 1))
+    probe.feed(packet(0, 1, 0, window=2**32 - 1))
     sender = probe.stream.sender
     sender.congestion.window = 10**6
     sender.congestion.rate = 1e9
@@ -278,7 +278,7 @@ def test_a_closed_stream_answers_with_its_last_acknowledgement_until_it_is_destr
     probe.stream.end()
     probe.answers()
     assert probe.stream.time_wait() is None
-    probe.tell(packet(FLAG_END, 0, 1))
+    probe.feed(packet(FLAG_END, 0, 1))
     time_wait = probe.stream.time_wait()
     assert time_wait is not None
     assert time_wait.answer([raw(packet(0, 1, 1).encode())]) is None
@@ -291,7 +291,7 @@ def test_a_closed_stream_answers_with_its_last_acknowledgement_until_it_is_destr
 
 def test_a_reset_stream_leaves_nothing_behind() -> None:
     probe = Probe()
-    probe.tell(packet(FLAG_DESTROY, 0, 0))
+    probe.feed(packet(FLAG_DESTROY, 0, 0))
     assert probe.stream.time_wait() is None
     unconnected = UdxStream(0.0)
     unconnected.destroy()
@@ -446,10 +446,10 @@ def test_both_roles_of_a_captured_exchange_send_the_same_data_and_close(name: st
         flush(now)
     flush(10.0)
 
-    def said(packets: list[Packet]) -> list[tuple[int, int, bytes]]:
+    def reported(packets: list[Packet]) -> list[tuple[int, int, bytes]]:
         return [(p.flags, p.seq, p.payload) for p in packets if p.flags]
 
-    assert said(ours) == said(theirs)
+    assert reported(ours) == reported(theirs)
     assert ours[-1].ack == theirs[-1].ack
     assert closed == Closed(None)
 

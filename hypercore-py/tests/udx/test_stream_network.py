@@ -157,7 +157,7 @@ def test_silence_times_out_after_about_thirteen_seconds() -> None:
     assert 12 < sim.now - start < 15
 
 
-def test_an_end_that_nobody_acknowledges_is_no_error_once_the_peer_has_ended_and_has_everything() -> None:
+def test_an_end_that_no_peer_acknowledges_is_no_error_once_the_peer_has_ended_and_has_everything() -> None:
     sim = Simulation()
     left, right = sim.add_pair(*paths())
     right.stream.write(b"answer")
@@ -200,7 +200,7 @@ def test_a_bad_line_with_room_is_used_at_far_more_than_one_window_of_conserved_p
 
 
 def test_a_writer_that_found_a_stream_full_is_notified_when_there_is_room() -> None:
-    """Also when it is the congestion window that fell, with nobody writing meanwhile."""
+    """Also when it is the congestion window that fell, with no peer writing meanwhile."""
     sim = Simulation()
     left, _ = sim.add_pair(*paths(delay=0.001))
     drained: list[float] = []
@@ -280,9 +280,9 @@ def test_the_rate_follows_a_path_that_changes_and_the_round_trip_is_probed_again
     transfer(sim, left, right, bytes(200_000_000), chunk=1 << 20)
     phases, rates = set(), []
     # A longer way is believed only when the memory of the shorter one has faded, after 10 s.
-    for delay, rate, settle in ((0.01, 3e6, 1), (0.06, 3e6, 12), (0.01, 1e6, 1), (0.01, 4e6, 1)):
+    for delay, rate, run_until_idle in ((0.01, 3e6, 1), (0.06, 3e6, 12), (0.01, 1e6, 1), (0.01, 4e6, 1)):
         there.delay, there.rate = delay, rate
-        for _ in range(settle * 20):
+        for _ in range(run_until_idle * 20):
             sim.run(0.05)
             phases.add(left.stream.sender.congestion.phase)
         before = len(right.received)

@@ -296,7 +296,7 @@ def test_a_node_survives_a_round_trip_and_every_truncation(node: Node) -> None:
 
 
 def test_the_nodes_of_a_proof_are_bounded() -> None:
-    most = [Node(0, 0, bytes(32))] * MAX_PROOF_NODES
+    largest = [Node(0, 0, bytes(32))] * MAX_PROOF_NODES
     more = [Node(0, 0, bytes(32))] * (MAX_PROOF_NODES + 1)
     makers: list[Callable[[list[Node]], Data]] = [
         lambda found: Data(request=1, fork=0, block=DataBlock(0, b"", found)),
@@ -306,6 +306,6 @@ def test_the_nodes_of_a_proof_are_bounded() -> None:
         lambda found: Data(request=1, fork=0, upgrade=DataUpgrade(0, 1, [], found, None)),
     ]
     for make in makers:
-        assert Data.decode(Reader(to_bytes(make(most)))) == make(most)
+        assert Data.decode(Reader(to_bytes(make(largest)))) == make(largest)
         with pytest.raises(FrameDecodeError, match="at most"):
             Data.decode(Reader(to_bytes(make(more))))

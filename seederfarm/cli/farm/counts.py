@@ -27,13 +27,13 @@ def with_complete(drives: QuerySet[Drive]) -> QuerySet[Any]:
     return found
 
 
-NETWORK_TROUBLES = ("engine.bootstrap_silent", "engine.bootstrap_unresolved")
-NETWORK_EVENTS = (*NETWORK_TROUBLES, "engine.network_reached", "engine.engine_ready")
+NETWORK_PROBLEMS = ("engine.bootstrap_silent", "engine.bootstrap_unresolved")
+NETWORK_EVENTS = (*NETWORK_PROBLEMS, "engine.network_reached", "engine.engine_ready")
 MAX_NETWORK_EVENTS = 500
 """Newest events that `status` searches for network trouble."""
 
 
-def network_troubles() -> list[str]:
+def network_problems() -> list[str]:
     """Bootstrap nodes that workers report as unresolved or silent, unless that is over; a line each."""
     newest: dict[int | None, Event] = {}
     events = Event.objects.filter(kind__in=NETWORK_EVENTS, worker__isnull=False).exclude(
@@ -41,7 +41,7 @@ def network_troubles() -> list[str]:
     )
     for event in events.order_by("-id")[:MAX_NETWORK_EVENTS]:
         newest.setdefault(event.worker_id, event)
-    return [event.text for event in newest.values() if event.kind in NETWORK_TROUBLES]
+    return [event.text for event in newest.values() if event.kind in NETWORK_PROBLEMS]
 
 
 def counts() -> dict[str, int]:

@@ -69,7 +69,7 @@ def _list(as_json: bool) -> None:
             for source in found
         )
         return
-    grid = table_of("name", "kind", "location", "#keys", "read", "succeeded", "trouble")
+    grid = table_of("name", "kind", "location", "#keys", "read", "succeeded", "problem")
     for source in found:
         grid.add_row(
             plain(source.name) if source.enabled else plain(f"{source.name} (off)"),

@@ -26,20 +26,20 @@ def status(as_json: bool) -> None:
     running = files.is_running()
     state = files.read_state() if running else {}
     counts = _counts()
-    troubles = [] if counts is None else _network_troubles()
+    problems = [] if counts is None else _network_problems()
     if as_json:
         shown = {
             "running": running,
             "home": str(farm.home),
             **state,
             "farm": counts,
-            "network_troubles": troubles,
+            "network_problems": problems,
         }
         click.echo(json_text(shown))
     else:
         _show_status(farm, state if running else None, counts)
-        for trouble in troubles:
-            click.echo(visible(trouble))
+        for problem in problems:
+            click.echo(visible(problem))
     if not running:
         raise click.exceptions.Exit(1)
 
@@ -56,10 +56,10 @@ def _counts() -> dict[str, int] | None:
     return counts()
 
 
-def _network_troubles() -> list[str]:
-    from .counts import network_troubles
+def _network_problems() -> list[str]:
+    from .counts import network_problems
 
-    return network_troubles()
+    return network_problems()
 
 
 def _show_status(farm: FarmSettings, state: dict[str, Any] | None, counts: dict[str, int] | None) -> None:

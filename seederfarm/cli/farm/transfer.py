@@ -101,8 +101,8 @@ def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
         document = read(file)
         with database_failures(), transaction.atomic():
             result = transfer.import_document(document, ACTOR)
-            if strict and result.notes:
-                raise Unreadable(result.notes)
+            if strict and result.problems:
+                raise Unreadable(result.problems)
     except UnicodeDecodeError:
         raise BadInput("the file is not text (UTF-8). Nothing was imported.") from None
     except Unreadable as error:
@@ -114,14 +114,14 @@ def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
             "sources_added": result.sources_added,
             "sources_known": result.sources_known,
         }
-        json_lines([{**done, "notes": [note._asdict() for note in result.notes]}])
+        json_lines([{**done, "problems": [problem._asdict() for problem in result.problems]}])
         return
     click.echo(f"Added {units.plural(result.added, 'key')}; {result.known:,} were registered already.")
     if result.sources_added or result.sources_known:
         added = units.plural(result.sources_added, "source")
         click.echo(f"Added {added}; {result.sources_known:,} were registered already.")
-    for note in _first(result.notes):
-        click.echo(plain(note), err=True)
+    for problem in _first(result.problems):
+        click.echo(plain(problem), err=True)
 
 
 def _first(problems: Sequence[object]) -> list[str]:

@@ -46,7 +46,7 @@ class LiveView:
             redirect_stderr=False,
         )
         self._live.start(refresh=True)
-        self.shows_troubles = True
+        self.shows_problems = True
         self._engine: Engine | None = None
 
     def put(self, event: Event) -> None:

@@ -14,7 +14,7 @@ from .waiting import Waiting
 
 T = TypeVar("T")
 
-SETTLING = 3.0
+UPDATE_TIMEOUT = 3.0
 """Seconds that peers get to show a newer head than the first one received."""
 
 REMEMBERED_BLOCKS = 256
@@ -92,7 +92,7 @@ class LocalFirst:
             return False
         await self._needed()
         await self._session.wait_until(lambda: self._session.length > 0)
-        await self._session.update(SETTLING)
+        await self._session.update(UPDATE_TIMEOUT)
         return True
 
     def _stored(self) -> Core | None:
@@ -140,7 +140,7 @@ class ContentsFirst(LocalFirst):
         session, before = self._session, self.length
         if session.length == 0:
             await self._in_time(session.wait_until(lambda: session.length > 0), None, "the contents")
-        await session.update(SETTLING)
+        await session.update(UPDATE_TIMEOUT)
         return self.length != before
 
     async def _fetch(self, index: int) -> bytes:

@@ -85,7 +85,7 @@ def publish(
     )
     labels: dict[bytes, str] = {}
     view = choose_view(labels, engine.data, as_json=as_json, quiet=log_level >= logging.ERROR)
-    logs.set_up(log_level, view.write_log, events_are_shown=view.shows_troubles)
+    logs.set_up(log_level, view.write_log, events_are_shown=view.shows_problems)
     try:
         run(lambda: publish_until_stopped(settings, view, labels))
     except HypercoreError as error:

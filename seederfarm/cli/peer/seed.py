@@ -124,7 +124,7 @@ def seed(
     )
     labels = {item.key: label_of(item.key.hex()) for item in wanted} | dict(keys)
     view = choose_view(labels, settings.data, as_json=as_json, quiet=log_level >= logging.ERROR)
-    logs.set_up(log_level, view.write_log, events_are_shown=view.shows_troubles)
+    logs.set_up(log_level, view.write_log, events_are_shown=view.shows_problems)
     try:
         run(lambda: seed_until_stopped(settings, wanted, view, until_synced=until_synced))
     except HypercoreError as error:

@@ -45,7 +45,7 @@ class View(Protocol):
         """The last error of writing output, or None."""
 
     @property
-    def shows_troubles(self) -> bool:
+    def shows_problems(self) -> bool:
         """Whether `error` events are shown where log lines go, so that no line need repeat one."""
 
     @property
@@ -62,7 +62,7 @@ class JsonView:
     """For programs."""
 
     write_log = None
-    shows_troubles = False
+    shows_problems = False
 
     def __init__(self) -> None:
         self._lines = JsonLines()
@@ -111,7 +111,7 @@ class PlainView:
     def __init__(self, labels: Labels) -> None:
         self._output = Output(max_waiting=MAX_WAITING)
         self._plain = PlainLines(labels, self._write)
-        self.shows_troubles = streams.are_one()
+        self.shows_problems = streams.are_one()
 
     def put(self, event: Event) -> None:
         self._plain.put(event, time.monotonic())
@@ -144,7 +144,7 @@ class QuietView:
     """Prints problems only."""
 
     write_log = None
-    shows_troubles = True
+    shows_problems = True
     broken = False
     output_error = None
 

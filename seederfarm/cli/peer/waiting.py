@@ -66,7 +66,7 @@ class Waiting:
             while True:
                 done, _ = await asyncio.wait((task,), timeout=POLL)
                 now = self._loop.time()
-                self._note_peers(peers, now)
+                self._record_peers(peers, now)
                 if done:
                     self._received_at, self._given_up = now, 0
                     return task.result()
@@ -77,7 +77,7 @@ class Waiting:
         finally:
             task.cancel()
 
-    def _note_peers(self, peers: Collection[ConnectedPeer], now: float) -> None:
+    def _record_peers(self, peers: Collection[ConnectedPeer], now: float) -> None:
         known = {id(peer) for peer in peers}
         if known != self._peers:
             self._peers, self._peers_at = known, now

@@ -45,7 +45,7 @@ WORKER_COMMANDS: Final = (
 """No scripts: a loop in Lua stops the whole broker. kombu's lock is a script and is replaced in
 `workers.transport`. The other commands can fill memory, which `budget` bounds."""
 
-FORGET: Final = "+del +llen +exists"
+CLEAN_UP: Final = "+del +llen +exists"
 """For its remote-control queue, which is always empty: declare and delete it."""
 
 
@@ -92,7 +92,7 @@ def worker_rules(node_id: str, version: Version, *, database: int = 0) -> list[s
         return [
             *rules,
             f"(-@all {LEAVE} ~{_k(report_queue_of(node_id))})",
-            f"(-@all {FORGET} ~{remote})",
+            f"(-@all {CLEAN_UP} ~{remote})",
             f"(-@all +lpush %W~{answers})",
             f"(-@all +smembers %R~{who_asked})",
             f"(-@all +publish &{channel}celeryev/worker.* &{channel}celeryev/task.*)",

@@ -30,7 +30,7 @@ from .budget import Excess, Owner
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY: Final = 2.0
+POLL_EVERY: Final = 2.0
 """Seconds between checks whether the broker answers, and how long its queues are."""
 MEASURE_EVERY: Final = 10.0
 """Seconds between measurements of the keys and connections of each worker."""
@@ -42,7 +42,7 @@ BUDGET: Final = "broker.budget"
 
 
 class Watch(BrokerThread):
-    """`look` checks once, `start` runs a thread."""
+    """`poll` checks once, `start` runs a thread."""
 
     NAME = "broker watch"
     TIMEOUT = 2.0
@@ -64,16 +64,16 @@ class Watch(BrokerThread):
 
     def _turn(self) -> float:
         try:
-            self.look()
+            self.poll()
         except Error as error:
             log.warning("the watch of the broker goes on without the database: %s", error)
         except Exception:
             log.exception("a look at the broker failed; the next one follows")
         finally:
             connections.close_all()
-        return LOOK_EVERY
+        return POLL_EVERY
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Check once. Raises django.db.Error, after all measures at the broker."""
         try:
             client = self._connected()

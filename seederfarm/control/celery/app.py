@@ -36,7 +36,7 @@ HEALTH_CHECK: Final = 25
 """Seconds of silence after which a connection is tested before use."""
 DIRTY_EVERY: Final = 5.0
 """Seconds between checks for drives that need planning; most are planned at once on a signal."""
-SWEEP_LOOK: Final = 5.0
+SWEEP_POLL: Final = 5.0
 """Largest number of seconds between checks whether the whole plan is due (`reconcile.sweep`)."""
 ACCOUNTS_EVERY: Final = 2.0
 """Heartbeats between two checks of the broker's accounts and its log of refusals."""
@@ -73,7 +73,7 @@ def _beat(task: ControlTask, every: float) -> dict[str, Any]:
 def beat_table() -> dict[str, Any]:
     farm = settings.FARM
     return {
-        "check the whole plan": _beat(ControlTask.SWEEP, max(1.0, min(farm.reconcile_every, SWEEP_LOOK))),
+        "check the whole plan": _beat(ControlTask.SWEEP, max(1.0, min(farm.reconcile_every, SWEEP_POLL))),
         "plan what changed": _beat(ControlTask.RECONCILE_DIRTY, DIRTY_EVERY),
         "ask for proofs": _beat(ControlTask.CHALLENGE, min(AUDIT_EVERY, max(1.0, farm.audit_every))),
         "ask for reports that are missing": _beat(ControlTask.REFRESH, REFRESH_EVERY * farm.heartbeat),

@@ -86,7 +86,7 @@ def challenge() -> None:
 @_task(ControlTask.REFRESH)
 def refresh() -> None:
     assignments.refresh_stale()
-    completing.ask_to_look_again()
+    completing.ask_to_search_again()
 
 
 @_task(ControlTask.SYNC_ACCOUNTS)

@@ -76,17 +76,17 @@ def resolve(subjects: Iterable[str], now: datetime) -> int:
     return done
 
 
-def resolve_others(kind: str, lasting: set[int], looked_at: Sequence[int] | None, now: datetime) -> int:
+def resolve_others(kind: str, lasting: set[int], checked: Sequence[int] | None, now: datetime) -> int:
     """Resolve open alerts of this kind about drives that are not in `lasting`.
 
-    Only about drives in `looked_at`; None: about all.
+    Only about drives in `checked`; None: about all.
     """
     open_ones = Alert.objects.filter(kind=kind, resolved_at__isnull=True)
-    looked = None if looked_at is None else set(looked_at)
+    drives = None if checked is None else set(checked)
     over = [
         pk
         for pk, drive_id in open_ones.values_list("pk", "drive_id")
-        if drive_id not in lasting and (looked is None or drive_id in looked)
+        if drive_id not in lasting and (drives is None or drive_id in drives)
     ]
     done = 0
     for batch in batches(over, 500):

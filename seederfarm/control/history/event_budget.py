@@ -13,24 +13,24 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from seederfarm.registry.buckets import Allowance, Buckets
+from seederfarm.registry.buckets import Buckets, RateLimit
 from seederfarm.registry.models import Worker
 from seederfarm.registry.models.history import Severity
 
 from .events import EventRow
 
-WORKER: Final = Allowance(5_000, 20.0)
+WORKER: Final = RateLimit(5_000, 20.0)
 """Rows from the reports of one worker: about 9,300 on a first day, then 4,320. Ours."""
-DRIVE: Final = Allowance(24, 3_600.0)
+DRIVE: Final = RateLimit(24, 3_600.0)
 """Rows about one drive from one worker: 48 on a first day, then 24. So one drive does not use up the rows of
 a worker. Ours."""
-ALL: Final = Allowance(200_000, 0.1)
+ALL: Final = RateLimit(200_000, 0.1)
 """Rows from all workers: about a million on a first day, then 864,000. Ours."""
-NOTICE: Final = Allowance(1, 3_600.0)
+NOTICE: Final = RateLimit(1, 3_600.0)
 """Rows that report omitted rows of one worker."""
-REFUSAL: Final = Allowance(1, 60.0)
+REFUSAL: Final = RateLimit(1, 60.0)
 """Rows about refused messages of one worker with the same reason, apart from numbers in it."""
-REFUSALS: Final = Allowance(20, 3_600.0)
+REFUSALS: Final = RateLimit(20, 3_600.0)
 """Rows about refused messages of one worker: 44 on a first day, then 24. Ours."""
 MAX_WORKERS: Final = 10_000
 """Workers whose rows are counted; about 2 MB."""
@@ -52,7 +52,7 @@ class EventBudget:
         self._lock = threading.Lock()
 
     def within(
-        self, worker: Worker, notes: Sequence[EventRow], now: datetime, *, at: float | None = None
+        self, worker: Worker, rows: Sequence[EventRow], now: datetime, *, at: float | None = None
     ) -> list[EventRow]:
         """The events that may be recorded, and occasionally one that reports omitted ones.
 
@@ -60,21 +60,21 @@ class EventBudget:
         """
         at = time.monotonic() if at is None else at
         with self._lock:
-            kept = [note for note in notes if self._takes(worker.pk, note, at)]
-            reports_omitted = len(kept) < len(notes) and self._notices.take(worker.pk, at)
+            kept = [row for row in rows if self._takes(worker.pk, row, at)]
+            reports_omitted = len(kept) < len(rows) and self._notices.take(worker.pk, at)
         if reports_omitted:
             text = (
                 f"{worker.name} reports more events than are kept; "
-                f"{len(notes) - len(kept):,} of one report were left out, and more may be for an hour"
+                f"{len(rows) - len(kept):,} of one report were left out, and more may be for an hour"
             )
             data = {"worker": worker.node_id}
             kept.append(EventRow(now, "worker.many_events", Severity.WARNING, None, worker.pk, text, data))
         return kept
 
-    def _takes(self, worker_id: int, note: EventRow, at: float) -> bool:
+    def _takes(self, worker_id: int, row: EventRow, at: float) -> bool:
         if self._workers.wait(worker_id, at) > 0 or self._all.wait(None, at) > 0:
             return False
-        if note.drive_id is not None and not self._drives.take((worker_id, note.drive_id), at):
+        if row.drive_id is not None and not self._drives.take((worker_id, row.drive_id), at):
             return False
         self._workers.add(worker_id, at)
         self._all.add(None, at)

@@ -35,11 +35,11 @@ _COLUMNS: Final = (
 )
 
 
-def record(notes: Sequence[EventRow]) -> None:
+def record(events: Sequence[EventRow]) -> None:
     """Insert events. Texts are cut to the column's size."""
-    if not notes:
+    if not events:
         return
-    rows = [(*note[:5], note.text[:500], json.dumps(note.data)) for note in notes]
+    rows = [(*event[:5], event.text[:500], json.dumps(event.data)) for event in events]
     table, parameters = rows_as_table(_COLUMNS, rows)
     data = "v.data::jsonb" if connection.vendor == "postgresql" else "v.data"
     execute(

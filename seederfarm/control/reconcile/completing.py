@@ -14,7 +14,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from farmwire.gaps import Holding, covers
-from farmwire.tasks import MAX_LOOK_AGAIN, REFRESH, Refresh
+from farmwire.tasks import MAX_SEARCH_AGAIN, REFRESH, Refresh
 from seederfarm.registry.models import Drive, Replica
 from seederfarm.registry.models.replica import MAX_PROOF_FAILURES
 from seederfarm.registry.services.copies import HOLDING, holding_of
@@ -31,7 +31,7 @@ HEARD_WITHIN: Final = 12.0
 """Heartbeats within which both workers must have reported."""
 
 
-def ask_to_look_again(now: datetime | None = None) -> int:
+def ask_to_search_again(now: datetime | None = None) -> int:
     """Ask workers of such copies to look again. Returns the number of copies."""
     now = now or timezone.now()
     heard = Q(worker__state__in=TALKING, worker__last_seen_at__gt=now - heartbeats(HEARD_WITHIN))
@@ -39,15 +39,15 @@ def ask_to_look_again(now: datetime | None = None) -> int:
         heard, desired=True, have_blocks__gt=0, proof_failures__lt=MAX_PROOF_FAILURES
     )
     others = there.filter(drive=OuterRef("drive")).exclude(pk=OuterRef("pk")).exclude(gaps=OuterRef("gaps"))
-    settled = there.filter(
-        Q(look_again_sent_at__isnull=True) | Q(look_again_sent_at__lt=now - AGAIN_AFTER),
+    idle = there.filter(
+        Q(search_again_sent_at__isnull=True) | Q(search_again_sent_at__lt=now - AGAIN_AFTER),
         Exists(others),
         unavailable_blocks__gt=0,
         phase=Replica.Phase.COMPLETE,
         drive__state=Drive.State.ACTIVE,
-    ).order_by(F("look_again_sent_at").asc(nulls_first=True), "pk")
+    ).order_by(F("search_again_sent_at").asc(nulls_first=True), "pk")
     fields = ("drive_id", "pk", *HOLDING)
-    wanting = list(settled.values_list("worker_id", "worker__node_id", "drive__key", *fields)[:AT_ONCE])
+    wanting = list(idle.values_list("worker_id", "worker__node_id", "drive__key", *fields)[:AT_ONCE])
     have: dict[int, list[tuple[int, Holding]]] = {}
     for batch in batches({row[3] for row in wanting}, 1000):
         for drive_id, pk, *numbers in there.filter(drive_id__in=batch).values_list(*fields):
@@ -60,10 +60,10 @@ def ask_to_look_again(now: datetime | None = None) -> int:
             orders.setdefault((worker_id, node_id), []).append(key)
             asked.append(pk)
     for (worker_id, node_id), keys in orders.items():
-        messages = [Refresh(look_again=some) for some in batches(keys, MAX_LOOK_AGAIN)]
+        messages = [Refresh(search_again=some) for some in batches(keys, MAX_SEARCH_AGAIN)]
         outbox.send(worker_id, node_id, REFRESH, messages, now)
     for batch in batches(asked, 1000):
-        Replica.objects.filter(pk__in=batch).update(look_again_sent_at=now)
+        Replica.objects.filter(pk__in=batch).update(search_again_sent_at=now)
     return len(asked)
 
 

@@ -69,11 +69,11 @@ def record_released(moves: Sequence[Release], names: Mapping[int, str], now: dat
 
 
 def update_unplaced_alerts(
-    unplaced: Sequence[Unplaced], looked_at: Sequence[int] | None, now: datetime
+    unplaced: Sequence[Unplaced], checked: Sequence[int] | None, now: datetime
 ) -> None:
     """Raise alerts for unplaced drives, with an event for a new one; resolve the others.
 
-    `looked_at` are the drives of the plan, None for all.
+    `checked` are the drives of the plan, None for all.
     """
     short = {item.drive: item for item in unplaced[:MAX_UNPLACED_ALERTS]}
     drives = _names(set(short))
@@ -104,4 +104,4 @@ def update_unplaced_alerts(
                 if spec.drive_id is not None
             ]
         )
-        alerts.resolve_others("drive.unplaced", set(short), looked_at, now)
+        alerts.resolve_others("drive.unplaced", set(short), checked, now)

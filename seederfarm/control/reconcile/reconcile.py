@@ -83,7 +83,7 @@ class ReconcileResult:
     def moves(self) -> int:
         return self.assigned + self.released
 
-    def note(self, decided: Plan, *, limit: int | None) -> None:
+    def record(self, decided: Plan, *, limit: int | None) -> None:
         self.assigned += len(decided.assign)
         self.released += len(decided.release)
         self.bytes += decided.bytes
@@ -163,7 +163,7 @@ def _everything(now: datetime, outages: liveness.OutageDetector) -> ReconcileRes
     while _unmark_next():
         pass
     found = drives_to_plan(seen, now)
-    result = _run(seen, found, now, dry_run=False, looked_at_all=True, find_seconds=monotonic() - start)
+    result = _run(seen, found, now, dry_run=False, checked_all=True, find_seconds=monotonic() - start)
     finish_removals()
     took = monotonic() - start
     # Only the check counts, not the moves: there will be fewer the next time.
@@ -209,7 +209,7 @@ def _run(
     now: datetime,
     *,
     dry_run: bool,
-    looked_at_all: bool = False,
+    checked_all: bool = False,
     find_seconds: float = 0.0,
 ) -> ReconcileResult:
     """Plan the drives `ids`, in this order."""
@@ -226,7 +226,7 @@ def _run(
             result.load_seconds += loaded - began
             result.plan_seconds += monotonic() - loaded
             result.drives += len(state.drives)
-            result.note(decided, limit=None if dry_run else KEPT_MOVES)
+            result.record(decided, limit=None if dry_run else KEPT_MOVES)
             unmarked, marked = state.flag_mismatches()
             del state
             if not dry_run:
@@ -234,7 +234,7 @@ def _run(
             workers = load.with_assigned(workers, decided.assign)
     if not dry_run:
         writer.finish(result)
-        events.update_unplaced_alerts(result.unplaced, None if looked_at_all else ids, now)
+        events.update_unplaced_alerts(result.unplaced, None if checked_all else ids, now)
     result.seconds = monotonic() - start + find_seconds
     return result
 

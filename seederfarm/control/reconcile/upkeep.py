@@ -32,7 +32,7 @@ class Upkeep:
         with try_lock("upkeep") as alone:
             if not alone:
                 return
-            stored_health.settle(now)
+            stored_health.refresh_due(now)
             start = self._clock()
             if start >= self._sweep_at:
                 self._sweep_at = start + stored_health.SWEEP_EVERY.total_seconds()

@@ -405,7 +405,7 @@ def _newer_observation(row: tuple[object, ...], news: _Update) -> tuple[object, 
 def _worker_events(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:
     keys = {event.key for event in events if event.key is not None}
     drives = dict(Drive.objects.filter(key__in=keys).values_list("key", "pk")) if keys else {}
-    notes = [
+    rows = [
         EventRow(
             at=min(_time(event.at), now),
             kind=f"engine.{event.code}"[:40],
@@ -417,7 +417,7 @@ def _worker_events(worker: Worker, events: Sequence[WorkerEvent], now: datetime)
         )
         for event in events
     ]
-    record(event_budget.budget.within(worker, notes, now))
+    record(event_budget.budget.within(worker, rows, now))
     _hung(worker, events, now)
     forked = [
         (event, drive_id)

@@ -59,8 +59,8 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
             return queryset, False
         drives = queries.drives_like(text, SEARCHED)
         workers = Worker.objects.filter(name__icontains=text).order_by().values_list("pk", flat=True)
-        troubled = Q(error__icontains=text) & ~Q(phase=Replica.Phase.COMPLETE)
-        found = Q(drive__in=drives) | Q(worker__in=list(workers)) | troubled
+        failed = Q(error__icontains=text) & ~Q(phase=Replica.Phase.COMPLETE)
+        found = Q(drive__in=drives) | Q(worker__in=list(workers)) | failed
         return queryset.filter(found), False
 
     def has_verify_permission(self, request: HttpRequest) -> bool:

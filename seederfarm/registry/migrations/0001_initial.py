@@ -526,7 +526,7 @@ class Migration(migrations.Migration):
                         output_field=models.BooleanField(),
                     ),
                 ),
-                ("look_again_sent_at", models.DateTimeField(editable=False, null=True)),
+                ("search_again_sent_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "created_at",
                     models.DateTimeField(default=django.utils.timezone.now, verbose_name="assigned"),

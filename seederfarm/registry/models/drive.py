@@ -182,7 +182,7 @@ class Drive(models.Model):
             models.Index(
                 fields=["proof_asked_at"], condition=Q(proof_asked_at__isnull=False), name="drive_proof_asked"
             ),
-            # stored_health.settle
+            # stored_health.refresh_due
             models.Index(fields=["id"], condition=Q(health_stale=True), name="drive_health_stale"),
             models.Index(fields=["proven_at"], condition=Q(proven_at__isnull=False), name="drive_proven_at"),
             models.Index(

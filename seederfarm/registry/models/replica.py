@@ -81,7 +81,7 @@ class Replica(models.Model):
     """Whether it is complete and has proven that since, so that it can replace another copy. A copy without
     blocks cannot prove anything. What counts towards a safe drive is `health.counts`."""
 
-    look_again_sent_at = models.DateTimeField(null=True, editable=False)
+    search_again_sent_at = models.DateTimeField(null=True, editable=False)
     """When the worker was last sent the request to look for blocks that other copies have."""
 
     created_at = models.DateTimeField("assigned", default=timezone.now)

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, User
 
-from ..buckets import Allowance, Buckets
+from ..buckets import Buckets, RateLimit
 from ..models import AuditEntry, Drive, Event, Worker
 from ..models.history import Severity
 
@@ -42,7 +42,7 @@ _PLURALS: Final = {
 }
 
 
-SOURCE: Final = Allowance(50, 600.0)
+SOURCE: Final = RateLimit(50, 600.0)
 """Events, and audit entries, of one source: 194 of each on a first day, then 144. A list may change each
 second. Ours."""
 MAX_SOURCES: Final = 10_000

@@ -47,7 +47,7 @@ class ImportResult(NamedTuple):
     """Registered before, and unchanged."""
     sources_added: int
     sources_known: int
-    notes: list[Problem]
+    problems: list[Problem]
     """Omitted parts, in the order of the lines."""
 
 
@@ -119,18 +119,18 @@ def import_document(document: Document, actor: Actor) -> ImportResult:
 
     Raises Unreadable for an invalid source.
     """
-    notes = list(document.notes)
+    problems = list(document.problems)
     with transaction.atomic():
-        sources_added = _take_sources(document.sources, notes)
-        added, known = _take_drives(document.drives, notes)
+        sources_added = _take_sources(document.sources, problems)
+        added, known = _take_drives(document.drives, problems)
         if added or sources_added:
             parts = [count_of(added, "key"), count_of(sources_added, "source")]
             record_audit(actor, "import", f"Imported {' and '.join(parts)}", data={"keys": added})
     known_sources = len(document.sources) - sources_added
-    return ImportResult(added, known, sources_added, known_sources, sorted(notes))
+    return ImportResult(added, known, sources_added, known_sources, sorted(problems))
 
 
-def _take_sources(items: Mapping[str, Item], notes: list[Problem]) -> int:
+def _take_sources(items: Mapping[str, Item], problems: list[Problem]) -> int:
     """Returns how many are new."""
     here = {source.name: source for source in Source.objects.all()}
     wrong: list[Problem] = []
@@ -140,9 +140,11 @@ def _take_sources(items: Mapping[str, Item], notes: list[Problem]) -> int:
             known = here[name]
             here_now = {known.location, without_secrets(known.location)}
             if known.kind != values.get("kind") or values.get("location") not in here_now:
-                notes.append(Problem(line, f"a source {name!r} is here that reads something else: it stays"))
+                problems.append(
+                    Problem(line, f"a source {name!r} is here that reads something else: it stays")
+                )
             continue
-        source = _make_source(name, line, values, notes)
+        source = _make_source(name, line, values, problems)
         try:
             source.full_clean(validate_unique=False)
         except ValidationError as error:
@@ -156,7 +158,7 @@ def _take_sources(items: Mapping[str, Item], notes: list[Problem]) -> int:
     return added
 
 
-def _make_source(name: str, line: int, values: Mapping[str, Any], notes: list[Problem]) -> Source:
+def _make_source(name: str, line: int, values: Mapping[str, Any], problems: list[Problem]) -> Source:
     minimum, maximum = values.get("replicas") or (None, None)
     given = values.get("headers", {})
     source = Source(
@@ -171,13 +173,13 @@ def _make_source(name: str, line: int, values: Mapping[str, Any], notes: list[Pr
     if secret:
         source.enabled = False
         text = f"{', '.join(secret)} of the source {name!r} was not exported: it is switched off"
-        notes.append(Problem(line, text))
+        problems.append(Problem(line, text))
     return source
 
 
-def _take_drives(items: Mapping[str, Item], notes: list[Problem]) -> tuple[int, int]:
+def _take_drives(items: Mapping[str, Item], problems: list[Problem]) -> tuple[int, int]:
     """Returns how many are new (or no longer being removed), and how many are known."""
-    references = _References(items.values(), notes)
+    references = _References(items.values(), problems)
     many = len(items) > SIGNALLED
     if many:
         PlanState.request_sweep()
@@ -196,7 +198,7 @@ def _take_drives(items: Mapping[str, Item], notes: list[Problem]) -> tuple[int, 
 class _References:
     """Ids of the tags, workers, users and sources that keys of a file refer to, as far as they exist here."""
 
-    def __init__(self, items: Iterable[Item], notes: list[Problem]) -> None:
+    def __init__(self, items: Iterable[Item], problems: list[Problem]) -> None:
         names = {values["owner"] for _, values in items if values.get("owner")}
         self._owners: dict[str, User] = {}
         for batch in batches(sorted(names)):
@@ -205,7 +207,7 @@ class _References:
         self._workers = dict(Worker.objects.values_list("node_id", "pk"))
         self._sources = dict(Source.objects.values_list("name", "pk"))
         self._tags: dict[str, int] = {}
-        self._notes = notes
+        self._problems = problems
         self._now = timezone.now()
 
     def drive(self, key: str, values: Mapping[str, Any], *, dirty: bool) -> Drive:
@@ -264,4 +266,4 @@ class _References:
         return self._tags[name]
 
     def _left_out(self, line: int, text: str) -> None:
-        self._notes.append(Problem(line, text))
+        self._problems.append(Problem(line, text))

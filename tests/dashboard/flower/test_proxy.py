@@ -98,8 +98,8 @@ def otto(database: object) -> User:
 
 def test_flower_is_for_operators_and_admins(otto: User, tmp_path: Path) -> None:
     with upstream(tmp_path) as kind:
-        stranger, _ = ask(AnonymousUser())
-        assert (stranger.status_code, stranger.headers["Location"]) == (302, "/login/?next=/flower/")
+        peer, _ = ask(AnonymousUser())
+        assert (peer.status_code, peer.headers["Location"]) == (302, "/login/?next=/flower/")
         for user in (make_user("nobody", is_superuser=False), member("vera", roles.VIEWER)):
             with pytest.raises(PermissionDenied):
                 ask(user)

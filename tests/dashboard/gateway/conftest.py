@@ -141,5 +141,5 @@ def viewer_at(drive: Drive) -> Browser:
 
 
 @pytest.fixture
-def stranger(drive: Drive) -> Browser:
+def peer(drive: Drive) -> Browser:
     return Browser(drive.key)

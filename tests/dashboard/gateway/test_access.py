@@ -24,11 +24,11 @@ from .conftest import Browser
 pytestmark = pytest.mark.interop
 
 
-def test_strangers_are_sent_to_the_login_or_refused(stranger: Browser, viewer_at: Browser) -> None:
-    got = stranger.get("/files/notes.txt?version=3", Accept="text/html")
+def test_anonymous_users_are_sent_to_the_login_or_refused(peer: Browser, viewer_at: Browser) -> None:
+    got = peer.get("/files/notes.txt?version=3", Accept="text/html")
     assert got.status == 302 and got["Location"].startswith("/login/?next=/drives/")
     for path in ("/files/notes.txt", "/files/", "/zip/", "/preview/notes.txt", "/files/nothing"):
-        got = stranger.get(path)
+        got = peer.get(path)
         assert got.status == 401 and got["WWW-Authenticate"] == "Bearer", path
     unknown = Browser("cd" * 32)
     assert unknown.get("/files/x").status == 401, "strangers learn nothing of which drives there are"
@@ -40,56 +40,56 @@ def test_accounts_without_a_role_see_no_files(drive: Drive) -> None:
     assert got.status == 403 and "no role" in got.text
 
 
-def test_tokens_need_the_scope(stranger: Browser) -> None:
+def test_tokens_need_the_scope(peer: Browser) -> None:
     user = member("robot", roles.VIEWER)
     reads, other = token_for(user, "read", name="r"), token_for(user, "drives", name="d")
-    assert stranger.get("/files/notes.txt", Authorization=f"Bearer {reads}").status == 200
-    assert stranger.get("/zip/folder/", Authorization=f"Bearer {reads}").status == 200
-    assert stranger.get("/files/notes.txt", Authorization=f"Bearer {other}").status == 403
+    assert peer.get("/files/notes.txt", Authorization=f"Bearer {reads}").status == 200
+    assert peer.get("/zip/folder/", Authorization=f"Bearer {reads}").status == 200
+    assert peer.get("/files/notes.txt", Authorization=f"Bearer {other}").status == 403
     for wrong in ("Bearer sft_" + "x" * 43, "Bearer ", "Basic abc", f"Token {reads}"):
-        assert stranger.get("/files/notes.txt", Authorization=wrong).status == 401, wrong
+        assert peer.get("/files/notes.txt", Authorization=wrong).status == 401, wrong
 
 
 def test_a_link_opens_its_file_or_folder_and_nothing_else(
-    stranger: Browser, drive: Drive, monkeypatch: pytest.MonkeyPatch
+    peer: Browser, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hour = timedelta(hours=1)
     one = file_links.make_link(drive, "/notes.txt", hour, "cli").token
-    assert stranger.get(f"/files/notes.txt?link={one}").status == 200
-    assert stranger.get(f"/preview/notes.txt?link={one}", Accept="text/html").status == 200
+    assert peer.get(f"/files/notes.txt?link={one}").status == 200
+    assert peer.get(f"/preview/notes.txt?link={one}", Accept="text/html").status == 200
     for other in ("/files/", "/files/data.bin", "/zip/", "/files/folder/"):
-        assert stranger.get(f"{other}?link={one}").status == 403, other
+        assert peer.get(f"{other}?link={one}").status == 403, other
     below = file_links.make_link(drive, "/folder/", hour, "cli").token
-    page = stranger.get(f"/files/folder/?link={below}", Accept="text/html")
+    page = peer.get(f"/files/folder/?link={below}", Accept="text/html")
     assert (
         page.status == 200
         and f"link={below.replace(':', '%3A')}" in page.text
         and "/workers/" not in page.text
     )
     for inside in ("/files/folder/deep/leaf.txt", "/zip/folder/", "/files/folder/deep/"):
-        assert stranger.get(f"{inside}?link={below}").status == 200, inside
+        assert peer.get(f"{inside}?link={below}").status == 200, inside
     for outside in ("/files/notes.txt", "/files/folder/../notes.txt", "/files/", "/files/folder"):
-        assert stranger.get(f"{outside}?link={below}").status in (403, 404), outside
+        assert peer.get(f"{outside}?link={below}").status in (403, 404), outside
     pinned = file_links.make_link(drive, "/changed.txt", hour, "cli", version=14).token
-    assert stranger.get(f"/files/changed.txt?link={pinned}&version=14").status == 200
-    assert stranger.get(f"/files/changed.txt?link={pinned}").status == 403
+    assert peer.get(f"/files/changed.txt?link={pinned}&version=14").status == 200
+    assert peer.get(f"/files/changed.txt?link={pinned}").status == 403
     elsewhere = Browser("cd" * 32)
     assert elsewhere.get(f"/files/notes.txt?link={one}").status == 403
     monkeypatch.setattr(file_links.time, "time", lambda at=file_links.time.time: at() + 3601)
-    assert "expired" in stranger.get(f"/files/notes.txt?link={one}").text
+    assert "expired" in peer.get(f"/files/notes.txt?link={one}").text
 
 
 @pytest.mark.parametrize("token", ["", "x", "a:b:c", "é", "x" * 20_000, "W10:1tBq8C:x"])
-def test_forged_links_are_refused(stranger: Browser, token: str) -> None:
-    got = stranger.get(f"/files/notes.txt?link={token}")
+def test_forged_links_are_refused(peer: Browser, token: str) -> None:
+    got = peer.get(f"/files/notes.txt?link={token}")
     assert got.status == 403 and "expired" in got.text
 
 
-def test_a_link_of_another_purpose_opens_nothing(stranger: Browser, drive: Drive) -> None:
+def test_a_link_of_another_purpose_opens_nothing(peer: Browser, drive: Drive) -> None:
     from django.core import signing
 
     forged = signing.dumps([drive.key, "/", None, 10**11], salt="something else")
-    assert stranger.get(f"/files/notes.txt?link={forged}").status == 403
+    assert peer.get(f"/files/notes.txt?link={forged}").status == 403
 
 
 def test_links_are_recorded_and_bounded(drive: Drive) -> None:
@@ -104,7 +104,7 @@ def test_links_are_recorded_and_bounded(drive: Drive) -> None:
             file_links.make_link(drive, path, lasts, "cli")
 
 
-def test_the_api_makes_links_for_those_who_may_change_the_drive(stranger: Browser, drive: Drive) -> None:
+def test_the_api_makes_links_for_those_who_may_change_the_drive(peer: Browser, drive: Drive) -> None:
     user = make_user("anna")
     address = f"/api/v1/drives/{drive.key}/links"
 
@@ -117,14 +117,14 @@ def test_the_api_makes_links_for_those_who_may_change_the_drive(stranger: Browse
     assert made.status_code == 201, made.content
     url = made.json()["url"]
     assert url.startswith("http://testserver/drives/")
-    assert stranger.get(url.removeprefix("http://testserver")).status == 200
+    assert peer.get(url.removeprefix("http://testserver")).status == 200
     assert post(may, {"path": "/../x"}).status_code == 422
     assert post(may, {"path": "/x", "hours": 10_000}).status_code == 422
     assert post(token_for(user, "read", name="r"), {"path": "/x"}).status_code == 403
 
 
 def test_files_come_from_their_own_origin_where_there_is_one(
-    stranger: Browser, viewer_at: Browser, drive: Drive, monkeypatch: pytest.MonkeyPatch
+    peer: Browser, viewer_at: Browser, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = "https://files.example.org"
     farm = dataclasses.replace(settings.FARM, files_origin=origin)
@@ -134,7 +134,7 @@ def test_files_come_from_their_own_origin_where_there_is_one(
     assert got.status == 302 and got["Location"].startswith(f"{origin}/drives/")
     assert got["Cache-Control"] == "no-store", "the redirect has a link in it"
     path = got["Location"].removeprefix(origin)
-    assert stranger.get(path, Host="files.example.org").status == 200
+    assert peer.get(path, Host="files.example.org").status == 200
     assert viewer_at.get("/files/page.html", Host="files.example.org").status == 401, (
         "a session is worth nothing"
     )

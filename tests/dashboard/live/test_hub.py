@@ -111,7 +111,7 @@ def test_watchers_and_topics_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     run(scene())
 
 
-def test_what_nobody_was_shown_yet_is_asked_for_as_fresh() -> None:
+def test_what_no_user_was_shown_yet_is_asked_for_as_fresh() -> None:
     async def scene() -> None:
         asked: list[set[str]] = []
 

@@ -150,7 +150,7 @@ def states() -> dict[str, Drive]:
 
 
 @pytest.mark.parametrize(
-    ("state", "badge", "says"),
+    ("state", "badge", "expected"),
     [
         ("safe", "1 copy", "Yes, you can go offline."),
         ("copying", "copying 99%", "Not yet: please stay online."),
@@ -161,9 +161,9 @@ def states() -> dict[str, Drive]:
         ("removing", "at risk", "No: the farm is removing it."),
     ],
 )
-def test_the_answer_and_the_badge_follow_the_state(state: str, badge: str, says: str) -> None:
+def test_the_answer_and_the_badge_follow_the_state(state: str, badge: str, expected: str) -> None:
     drive = states()[state]
-    assert says in text_of(Client().get(address("public", drive.key)))
+    assert expected in text_of(Client().get(address("public", drive.key)))
     answer = Client().get(address("badge", drive.key))
     assert answer.headers["Content-Type"] == "image/svg+xml"
     picture = ElementTree.fromstring(answer.text)

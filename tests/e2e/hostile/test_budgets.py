@@ -29,7 +29,7 @@ from ...support.seed_process import SeedProcess, bootstrap_options, environment
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
 CONNECTIONS = 512
-"""All that an engine keeps of peers that dial it, unless it is told otherwise."""
+"""All that an engine keeps of peers that dial it, unless it is configured otherwise."""
 HOSTS = 4
 """One host may have a quarter of them."""
 MIN_CONNECTIONS = 400
@@ -118,7 +118,7 @@ class Scene(NamedTuple):
         fields = Path(f"/proc/{self.farm.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def forget_peak(self) -> None:
+    def reset_peak(self) -> None:
         """Linux: proc(5), clear_refs."""
         Path(f"/proc/{self.farm.pid}/clear_refs").write_text("5")
 
@@ -163,7 +163,7 @@ def test_five_hundred_attackers_cost_the_innocent_less_than_twice_the_time(
     calm = [scene.bring(innocent) for innocent in innocents[:CALM]]
     before = scene.memory("VmRSS")
     scene.bound_address_space(scene.memory("VmSize") + GROWTH_MB + RESERVE_MB)
-    scene.forget_peak()
+    scene.reset_peak()
     ready = farm.wait_ready()
     attackers.ask(
         "connect",

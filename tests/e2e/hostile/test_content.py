@@ -65,11 +65,11 @@ class Scene:
         return bytes.fromhex(self.child.wait_event("ready")["public_key"])
 
     def memory(self, name: str = "VmRSS") -> float:
-        """MB of the engine that are resident; with VmHWM, at most since `forget_peak`."""
+        """MB of the engine that are resident; with VmHWM, at most since `reset_peak`."""
         status = Path(f"/proc/{self.child.pid}/status").read_text()
         return int(status.partition(f"{name}:")[2].split()[0]) / 1024
 
-    def forget_peak(self) -> None:
+    def reset_peak(self) -> None:
         """Linux: proc(5), clear_refs."""
         Path(f"/proc/{self.child.pid}/clear_refs").write_text("5")
 
@@ -150,7 +150,7 @@ def attack(scene: Scene) -> Iterator[Attack]:
     """Runs an attack; the innocent are asked behind it, and what it cost the engine is looked at."""
     scene.serves()
     memory, since, child = scene.memory(), len(scene.child.events), scene.child
-    scene.forget_peak()
+    scene.reset_peak()
 
     def run(act: Callable[[], Any]) -> None:
         async def acting() -> None:
@@ -229,19 +229,19 @@ def test_a_drive_that_is_expensive_to_name_costs_next_to_nothing(scene: Scene, a
 async def endless_peer(scene: Scene, endless: EndlessCore, step: int = 1) -> AsyncIterator[list[int]]:
     """A peer that has every `step`th block of an endless core. Gives the blocks that it was asked for."""
     asked: list[int] = []
-    async with meet(scene.bootstrap, scene.us) as stranger:
+    async with meet(scene.bootstrap, scene.us) as peer:
 
-        def answer(channel: Channel, said: Message) -> None:
-            if isinstance(said, Request):
-                if said.block is not None:
-                    asked.append(said.block.index)
-                channel.send_frame(endless.answer(said))
-            elif isinstance(said, Want) and step > 1:
-                for block in range(-(-said.start // step) * step, said.start + said.length, step):
+        def answer(channel: Channel, reported: Message) -> None:
+            if isinstance(reported, Request):
+                if reported.block is not None:
+                    asked.append(reported.block.index)
+                channel.send_frame(endless.answer(reported))
+            elif isinstance(reported, Want) and step > 1:
+                for block in range(-(-reported.start // step) * step, reported.start + reported.length, step):
                     channel.send_frame(Range(start=block, length=1))
 
-        stranger.on_message = answer
-        talk = stranger.open(endless.key)
+        peer.on_message = answer
+        talk = peer.open(endless.key)
         await talk.opened.wait()
         talk.send(Sync(fork=0, length=endless.length, remote_length=0, can_upgrade=True, has_manifest=True))
         if step == 1:
@@ -256,8 +256,10 @@ def test_a_core_of_two_to_the_52_blocks_is_held_at_once(scene: Scene, attack: At
     async def act() -> None:
         scene.seed(key)
         async with endless_peer(scene, endless) as asked:
-            told = await asyncio.to_thread(scene.child.wait_event, "error", key=key, code="TOO_MANY_BLOCKS")
-            assert told["message"].startswith("it has 4,503,599,627,370,496 blocks, 33,554,432 may be")
+            notified = await asyncio.to_thread(
+                scene.child.wait_event, "error", key=key, code="TOO_MANY_BLOCKS"
+            )
+            assert notified["message"].startswith("it has 4,503,599,627,370,496 blocks, 33,554,432 may be")
             await asyncio.sleep(1)
             before = len(asked)
             await asyncio.sleep(2)

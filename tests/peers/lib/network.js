@@ -4,7 +4,7 @@ const Hyperswarm = require('hyperswarm')
 const { emit } = require('./lines')
 
 const LOOPBACK = '127.0.0.1'
-const LOOK_AGAIN = 1000 // ms; hyperswarm itself looks again only every ten minutes
+const RESCAN_EVERY = 1000 // ms; hyperswarm itself looks again only every ten minutes
 
 function parseBootstrap (list) {
   return (list || []).map((text) => {
@@ -40,7 +40,7 @@ class Network {
     if (this.topics.has(name)) return
     const discovery = this.swarm.join(topic, { server, client })
     const timer = client
-      ? setInterval(() => { if (this.swarm.connections.size === 0) discovery.refresh().catch(() => {}) }, LOOK_AGAIN)
+      ? setInterval(() => { if (this.swarm.connections.size === 0) discovery.refresh().catch(() => {}) }, RESCAN_EVERY)
       : null
     this.topics.set(name, { discovery, timer })
     if (server) await discovery.flushed()

@@ -1,6 +1,6 @@
 """A farm whose broker's passwords were stolen: a worker's, and then the farm's own.
 
-Real processes and a real Redis. Whatever the thief tries is refused, counted, and said to the operator.
+Real processes and a real Redis. Whatever the thief tries is refused, counted, and reported to the operator.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def test_honest_workers_are_refused_nothing_and_come_back_after_redis_forgot_the
 
 
 @pytest.mark.interop
-def test_a_thief_of_a_workers_password_commands_nobody_and_is_nobody_else(farm: Farm) -> None:
+def test_a_thief_of_a_workers_password_commands_no_worker_and_is_no_other_worker(farm: Farm) -> None:
     farm.wait_seen("alice", "bob")
     farm.workers.kill("bob")
     login = farm.stolen_login("bob")
@@ -94,8 +94,8 @@ def test_a_thief_of_a_workers_password_commands_nobody_and_is_nobody_else(farm: 
     attempt(thief, "LPUSH", "farm:reports", "for all")
     attempt(thief, "LPUSH", f"farm:{tasks.report_queue_of(alice.node_id)}", "hers")
     attempt(thief, "LPUSH", "farm:control", "work")
-    said = farm.wait_event("broker.refused", "bob", "publish" if on_old_redis(farm) else "celery.pidbox")
-    assert said.worker == bob
+    reported = farm.wait_event("broker.refused", "bob", "publish" if on_old_redis(farm) else "celery.pidbox")
+    assert reported.worker == bob
     assert Alert.objects.filter(kind="broker.refused", worker=bob).exists()
 
     # Reports he may write. They are not signed by whom they say.
@@ -146,7 +146,7 @@ def _listen(receiver: Any) -> bool:
 
 
 def _taken(redis: RedisServer) -> str:
-    """A message of somebody's, out of the queue before control has it."""
+    """A message, out of the queue before control has it."""
     taken: list[str] = []
 
     def take() -> bool:

@@ -1,7 +1,7 @@
 """A farm on PostgreSQL and a real Redis, and the disk of one of its workers in the hands of a thief.
 
 He has that worker's login and its key. Whatever he tries, control and the other worker go on; what he did is
-counted and said.
+counted and reported.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
         json.dumps(raw | {"content-type": "application/x-python-serialize"}), "x" * (50 * MIB),
     ):  # fmt: skip
         thief.lpush(f"farm:{his_reports}", message.encode(errors="surrogateescape"))
-    said = farm.wait_event("control.rejected", "reports: a task that does not belong here (")
+    reported = farm.wait_event("control.rejected", "reports: a task that does not belong here (")
     for reason in (
         "no JSON (",
         "no message of Celery (",
@@ -116,7 +116,7 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
     go_on(farm, "alice")
     after = executed(farm)
     for name in (*NEVER_BY_THE_CLOCK, "celery.backend_cleanup", "celery.chain"):
-        assert after.get(name, 0) == before.get(name, 0), f"{name} was run for a thief: {said.text}"
+        assert after.get(name, 0) == before.get(name, 0), f"{name} was run for a thief: {reported.text}"
     assert control.alive and farm.redis.client.llen(f"farm:{alices}") == 0
     assert "unsigned" not in farm.row("alice").refused_reason
     # What is well formed was taken, and is signed by nobody of the farm.
@@ -157,21 +157,21 @@ def test_a_thief_who_floods_control_with_reports_silences_no_other_worker(farm: 
     thief = Redis.from_url(farm.stolen_login("bob"), decode_responses=True, retry=None)
     key = f"farm:{tasks.report_queue_of(farm.row('bob').node_id)}"
     stop = threading.Event()
-    most = 0
+    largest = 0
 
     def flood() -> None:
         """As much as control allows, all the time."""
-        nonlocal most
+        nonlocal largest
         with suppress(ConnectionError, ResponseError):
             while not stop.is_set():
                 missing = budget.MAX_WORKER_REPORTS - 20 - thief.llen(key)
                 if missing > 0:
-                    most = max(most, thief.lpush(key, *["x" * 10_000] * missing))
+                    largest = max(largest, thief.lpush(key, *["x" * 10_000] * missing))
 
     thread = threading.Thread(target=flood)
     thread.start()
     try:
-        eventually(lambda: most >= 150, timeout=30, what="a flood")
+        eventually(lambda: largest >= 150, timeout=30, what="a flood")
         for number in range(5):  # what happens at alice is heard of, not that she lives alone
             drive = f"{number + 1:02x}" * 32
             farm.plane.home.lines("add", drive, "--replicas", "2")
@@ -198,7 +198,7 @@ def test_a_thief_who_floods_control_with_reports_silences_no_other_worker(farm: 
 
 @pytest.mark.interop
 @pytest.mark.timeout(300)
-def test_a_request_to_join_that_was_taken_lets_in_nobody_else(farm: Farm) -> None:
+def test_a_request_to_join_that_was_taken_lets_in_no_other_client(farm: Farm) -> None:
     """With the login of REDIS_URL."""
     farm.wait_seen("alice", "bob")
     (line,) = farm.plane.home.lines("worker", "enroll", "--name", "carol")

@@ -111,7 +111,7 @@ def prove_all(now: datetime) -> None:
 
 
 class FakeWorker:
-    """Signs as a worker, keeps what its assignment lists, and tells of it."""
+    """Signs as a worker, keeps what its assignment lists, and reports it."""
 
     def __init__(self, name: str, *, state: str = "active", now: datetime, zone: str = "") -> None:
         self.name = name
@@ -154,7 +154,7 @@ class FakeWorker:
     def report(self, now: datetime, *replicas: ReplicaReport) -> dict[str, object]:
         return self.seal(Report(heartbeat=self.beat(now), replicas=list(replicas)), now)
 
-    def tell(self, now: datetime, *replicas: ReplicaReport) -> ingest.IngestResult:
+    def send_report(self, now: datetime, *replicas: ReplicaReport) -> ingest.IngestResult:
         return ingest.ingest_report(self.report(now, *replicas), now)
 
     def hear(self, sent: Sent, now: datetime) -> None:

@@ -63,18 +63,18 @@ def test_a_worker_with_a_token_joins_and_gets_its_assignment(farm: FakeBroker, n
     assert Event.objects.filter(kind="worker.joined").count() == 1
     for (pk,) in farm.take_deferred("control.send_worker_config"):
         assignments.send_worker_config(pk)
-    welcomes, told = farm.sent[:2], farm.sent[2:]
+    welcomes, notified = farm.sent[:2], farm.sent[2:]
     assert {sent.task for sent in welcomes} == {WELCOME}
     assert {sent.queue for sent in welcomes} == {f"join.{queue_id(secret_digest(secret))}.q"}
     assert welcomes[0].message["body"] == {"waiting": False, "user": "", "events": True}
-    assert [sent.task for sent in told] == [CONFIGURE, SYNC_ASSIGNMENT] * 2
+    assert [sent.task for sent in notified] == [CONFIGURE, SYNC_ASSIGNMENT] * 2
     assert secret not in str(asks(newcomer, secret, now)), "whoever reads the broker does not learn it"
 
 
 def test_a_name_with_control_characters_forges_no_line_of_a_log(
     farm: FakeBroker, newcomer: FakeWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A name of whoever has a token, and an id that nobody has checked yet, are in what is logged."""
+    """The name of a client with a token, and an id that is not checked yet, are in what is logged."""
     now = timezone.now()
     evil = "pi\n2026-01-01 ERROR forged\x1b]52;c;eA==\x07"
     hidden = seal_secret(
@@ -144,12 +144,12 @@ def test_settings_that_a_worker_does_not_confirm_are_sent_again(farm: FakeBroker
     Worker.objects.filter(pk=worker.row.pk).update(paused=True, upload_limit=100_000)
     worker.configured = Configure()
     for seconds in range(2):
-        worker.tell(now + timedelta(seconds=seconds))
+        worker.send_report(now + timedelta(seconds=seconds))
         (sent,) = [sent for sent in farm.take_sent() if sent.task == CONFIGURE]
-        told = decode(sent.message["body"], Configure)
-        assert told.paused and told.up_bytes_per_second == 100_000
+        notified = decode(sent.message["body"], Configure)
+        assert notified.paused and notified.up_bytes_per_second == 100_000
     worker.configured = Configure(paused=True, up_bytes_per_second=100_000)
-    worker.tell(now + timedelta(seconds=9))
+    worker.send_report(now + timedelta(seconds=9))
     assert CONFIGURE not in [sent.task for sent in farm.take_sent()]
 
 

@@ -82,7 +82,7 @@ def test_a_report_does_what_the_table_says_and_an_impossible_one_nothing(
         for phase in Phase:
             drive = make(state, worker, now)
             caplog.clear()
-            found = worker.tell(now, copy_of(drive.key, phase, now))
+            found = worker.send_report(now, copy_of(drive.key, phase, now))
             targets = TRANSITIONS[state].get(ReplicaStep.REPORT, ())
             removed = None if state is None or not state.desired else DesiredPhase(True, Phase.REMOVED)
             wanted = removed if phase is Phase.REMOVED else DesiredPhase(bool(state and state.desired), phase)
@@ -105,7 +105,9 @@ def test_many_impossible_reports_are_one_line(
 ) -> None:
     worker = FakeWorker("anna", now=now)
     drives = [make(DesiredPhase(False, Phase.REMOVING), worker, now) for _ in range(20)]
-    assert worker.tell(now, *(copy_of(drive.key, "complete", now) for drive in drives)).impossible == 20
+    assert (
+        worker.send_report(now, *(copy_of(drive.key, "complete", now) for drive in drives)).impossible == 20
+    )
     assert [record.getMessage() for record in caplog.records if "impossible" in record.message] == [
         "anna: 20 impossible reports are ignored: 'report complete' of a copy that is released removing"
     ]

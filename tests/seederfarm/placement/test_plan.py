@@ -291,7 +291,7 @@ def test_a_farm_that_has_settled_stays_as_it_is(farm: Farm) -> None:
 
 @given(farms(), st.integers(0, 7))
 def test_a_worker_that_comes_and_goes_within_its_grace_moves_nothing(farm: Farm, flapping: int) -> None:
-    farm = settled(farm)
+    farm = stable(farm)
     for status in (WorkerStatus.SILENT, WorkerStatus.ACTIVE):
         specs = [
             spec._replace(status=status)
@@ -303,7 +303,7 @@ def test_a_worker_that_comes_and_goes_within_its_grace_moves_nothing(farm: Farm,
         assert (result.assign, result.release) == ([], [])
 
 
-def settled(farm: Farm) -> Farm:
+def stable(farm: Farm) -> Farm:
     """Plans carried out and all copies complete, until there is nothing more to do."""
     for _ in range(4):
         farm = carried_out(farm, plan(farm.drives, farm.specs, farm.replicas))
@@ -342,7 +342,7 @@ def test_whatever_happens_to_workers_and_wishes_what_is_needed_stays(farm: Farm,
         farm = carried_out(farm, plan(farm.drives, farm.specs, farm.replicas))
         again = plan(farm.drives, farm.specs, farm.replicas)
         assert (again.assign, again.release) == ([], [])
-    check_settled(settled(farm))
+    check_stable(stable(farm))
 
 
 def check_causes(farm: Farm, result: Plan) -> None:
@@ -388,7 +388,7 @@ def happen(farm: Farm, rng: Random) -> None:
         ]
 
 
-def check_settled(farm: Farm) -> None:
+def check_stable(farm: Farm) -> None:
     """Everything complete and nothing to do: the numbers are what was asked for, as far as there is room."""
     by_id = {spec.id: spec for spec in farm.specs}
     unplaced = {item.drive for item in plan(farm.drives, farm.specs, farm.replicas).unplaced}

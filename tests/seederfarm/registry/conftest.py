@@ -1,4 +1,4 @@
-"""The registry is tested alone: nobody listens to what it tells."""
+"""The registry is tested alone: no process listens to it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from seederfarm.registry import signals
 
 
 @pytest.fixture(autouse=True)
-def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("drives_changed", "workers_changed", "reverify_wanted"):
         monkeypatch.setattr(signals, name, Signal())

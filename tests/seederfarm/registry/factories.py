@@ -42,7 +42,7 @@ def make_worker(name: str = "", **values: Any) -> Worker:
 
 
 def make_replica(drive: Drive, worker: Worker, **values: Any) -> Replica:
-    """Complete and proven, unless it is said otherwise. The health of the drive is stored."""
+    """Complete and proven, unless it is given otherwise. The health of the drive is stored."""
     now = timezone.now()
     given: dict[str, Any] = {"drive": drive, "worker": worker, "phase": Replica.Phase.COMPLETE}
     given |= {"completed_at": now, "last_proven_at": now}

@@ -132,7 +132,7 @@ def test_a_database_that_is_not_there_or_does_not_let_us_in_is_an_error_that_say
     postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = postgres_server.url()
-    for wrong, said in (
+    for wrong, reported in (
         (url.replace(f":{postgres_server.port}/", f":{free_port()}/"), "Connection refused"),
         (url.replace("farm-tests", "guessed"), 'password authentication failed for user "farm"'),
         (url.replace("/postgres", "/nowhere"), 'database "nowhere" does not exist'),
@@ -142,7 +142,7 @@ def test_a_database_that_is_not_there_or_does_not_let_us_in_is_an_error_that_say
         monkeypatch.setattr(checks, "connections", {"default": wrapper})
         found = checks.check_database(databases=["default"])
         assert ids(found) == ["farm.E003"]
-        assert said in found[0].msg and "\n" not in found[0].msg
+        assert reported in found[0].msg and "\n" not in found[0].msg
 
 
 def test_a_broker_that_is_not_there_is_an_error(settings: Any) -> None:
@@ -154,7 +154,7 @@ def test_a_broker_that_is_not_there_is_an_error(settings: Any) -> None:
     assert "/nowhere/redis.sock" in found.msg
 
 
-def test_a_broker_that_does_not_let_us_in_is_an_error_that_tells_no_password(
+def test_a_broker_that_does_not_let_us_in_is_an_error_that_reports_no_password(
     settings: Any, redis_program: str
 ) -> None:
     server = RedisServer(password="s3cret!")
@@ -172,7 +172,7 @@ def test_a_broker_that_does_not_let_us_in_is_an_error_that_tells_no_password(
 
 
 @contextmanager
-def redis_that_says(version: str) -> Iterator[str]:
+def redis_that_answers(version: str) -> Iterator[str]:
     """The URL of a server that knows one command: what it is."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -192,14 +192,14 @@ def redis_that_says(version: str) -> Iterator[str]:
 
 
 def test_a_broker_that_is_too_old_is_an_error_and_one_that_is_old_a_warning(settings: Any) -> None:
-    with redis_that_says("6.0.16") as url:
+    with redis_that_answers("6.0.16") as url:
         (found,) = checks.check_broker(replace(settings.FARM, redis_url=url))
     assert found.id == "farm.E004"
     assert "6.0.16" in found.msg and "6.2" in str(found.hint)
-    with redis_that_says("6.2.14") as url:
+    with redis_that_answers("6.2.14") as url:
         (found,) = checks.check_broker(replace(settings.FARM, redis_url=url))
     assert found.id == "farm.W006" and "events" in found.msg
     for version, accounts in (("6.2.14", "off"), ("7.0.0", "auto")):
-        with redis_that_says(version) as url:
+        with redis_that_answers(version) as url:
             farm = replace(settings.FARM, redis_url=url, broker_accounts=accounts)
             assert checks.check_broker(farm) == []

@@ -16,7 +16,7 @@ from seederfarm.registry.health import ARRIVING
 from seederfarm.registry.health_states import Health
 from seederfarm.registry.models import Alert, Drive, Replica, Worker
 from seederfarm.registry.models.history import FORK_ALERT
-from seederfarm.registry.stored_health import changed, refresh, settle, sweep
+from seederfarm.registry.stored_health import changed, refresh, refresh_due, sweep
 
 from ...support.databases import FarmDatabase
 from .factories import make_drive, make_replica, make_worker
@@ -72,10 +72,10 @@ def test_time_alone_ends_arriving_and_makes_proofs_too_old(database: FarmDatabas
     )  # fmt: skip
     refresh([drive.pk], NOW)
     assert health(drive) == "copying"
-    assert settle(NOW + ARRIVING - timedelta(seconds=1)) == 0
-    assert settle(NOW + ARRIVING) == 1
+    assert refresh_due(NOW + ARRIVING - timedelta(seconds=1)) == 0
+    assert refresh_due(NOW + ARRIVING) == 1
     assert health(drive) == "at_risk"
-    assert settle(NOW + ARRIVING) == 0
+    assert refresh_due(NOW + ARRIVING) == 0
     Replica.objects.filter(pk=late.pk).update(
         phase="complete",
         length=7,
@@ -86,14 +86,14 @@ def test_time_alone_ends_arriving_and_makes_proofs_too_old(database: FarmDatabas
     )
     refresh([drive.pk], NOW + HOUR)
     assert health(drive) == "safe"
-    assert settle(NOW + PROOF_COUNTS - timedelta(seconds=1)) == 0
-    assert settle(NOW + PROOF_COUNTS) == 1
+    assert refresh_due(NOW + PROOF_COUNTS - timedelta(seconds=1)) == 0
+    assert refresh_due(NOW + PROOF_COUNTS) == 1
     drive.refresh_from_db()
     assert (drive.health, drive.proven_at) == ("at_risk", NOW + HOUR)
-    assert settle(NOW + PROOF_COUNTS + HOUR) == 1
+    assert refresh_due(NOW + PROOF_COUNTS + HOUR) == 1
     drive.refresh_from_db()
     assert (drive.counted, drive.proven_at) == (0, None)
-    assert settle(NOW + 2 * PROOF_COUNTS) == 0
+    assert refresh_due(NOW + 2 * PROOF_COUNTS) == 0
 
 
 def test_a_copy_that_still_grows_is_looked_at_again(database: FarmDatabase) -> None:
@@ -102,7 +102,7 @@ def test_a_copy_that_still_grows_is_looked_at_again(database: FarmDatabase) -> N
     make_replica(drive, make_worker(), grew_at=NOW, **values)
     refresh([drive.pk], NOW)
     Replica.objects.update(grew_at=NOW + timedelta(seconds=90))
-    assert settle(NOW + ARRIVING) == 1
+    assert refresh_due(NOW + ARRIVING) == 1
     drive.refresh_from_db()
     assert (drive.health, drive.arrived_at) == ("copying", NOW + timedelta(seconds=90))
 
@@ -147,14 +147,14 @@ def test_very_many_are_marked_and_follow_soon(
     assert {health(drive) for drive in drives} == {"safe"}
     services.pause(drives, "cli")
     assert {health(drive) for drive in drives} == {"safe"}
-    assert settle() == 3
+    assert refresh_due() == 3
     assert {health(drive) for drive in drives} == {"paused"}
     services.resume(drives, "cli")
-    settle()
+    refresh_due()
     services.set_paused([worker], True, "cli")
-    assert settle() == 3
+    assert refresh_due() == 3
     assert {health(drive) for drive in drives} == {"unavailable"}
-    assert settle() == 0
+    assert refresh_due() == 0
 
 
 def test_settling_ends_at_its_limit_and_goes_on(
@@ -164,7 +164,11 @@ def test_settling_ends_at_its_limit_and_goes_on(
     for _ in range(5):
         make_drive()
     Drive.objects.update(health_stale=True)
-    assert [settle(NOW, limit=4), settle(NOW, limit=4), settle(NOW, limit=4)] == [4, 1, 0]
+    assert [refresh_due(NOW, limit=4), refresh_due(NOW, limit=4), refresh_due(NOW, limit=4)] == [
+        4,
+        1,
+        0,
+    ]
 
 
 def test_a_change_that_was_missed_is_found(database: FarmDatabase, monkeypatch: pytest.MonkeyPatch) -> None:

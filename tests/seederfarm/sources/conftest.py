@@ -1,4 +1,4 @@
-"""A server whose answers the tests set, and a registry that nobody listens to."""
+"""A server whose answers the tests set, and a registry that no client listens to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from seederfarm.sources.parser_process import Parser
 
 
 class Site:
-    """Path → (status, headers, body). Sends ETags of its own accord when told one."""
+    """Path → (status, headers, body). Sends ETags of its own accord when sent one."""
 
     def __init__(self, base: str) -> None:
         self.base = base
@@ -36,7 +36,7 @@ class Site:
         self.go_on = threading.Event()
         """Answers with the header X-Wait come when this is set."""
 
-    def says(self, path: str, body: str | bytes, status: int = 200, **headers: str) -> str:
+    def serve(self, path: str, body: str | bytes, status: int = 200, **headers: str) -> str:
         data = body.encode() if isinstance(body, str) else body
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.answers[path] = (status, {"Content-Type": "application/json", **named}, data)
@@ -88,7 +88,7 @@ def sources_of_the_test(settings: Any, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("drives_changed", "workers_changed", "reverify_wanted"):
         monkeypatch.setattr(signals, name, Signal())
 
@@ -101,7 +101,7 @@ class ParserHere(Parser):
 
 
 def read(source: Source, at: datetime) -> Outcome | None:
-    """What a follower does with a source that is due, in this thread. None: somebody else did."""
+    """What a follower does with a source that is due, in this thread. None: another process did."""
     claimed = claim(source.pk, at)
     if claimed is None:
         return None

@@ -64,7 +64,9 @@ def wanted() -> set[str]:
 
 def test_keys_get_what_the_source_says(site: Site, clock: Clock) -> None:
     body = json.dumps([{"url": f"hyper://{A}", "label": "A film"}, {"url": B, "kind": "core"}, {"url": "x"}])
-    source(site.says("/", body), replicas_min=2, replicas_max=3, label="theirs", key_kind="drive", priority=1)
+    source(
+        site.serve("/", body), replicas_min=2, replicas_max=3, label="theirs", key_kind="drive", priority=1
+    )
     read = clock.read()
     found = {
         d.key: (d.kind, d.label, d.replicas_min, d.replicas_max, d.priority) for d in Drive.objects.all()
@@ -75,9 +77,9 @@ def test_keys_get_what_the_source_says(site: Site, clock: Clock) -> None:
 
 
 def test_one_added_and_one_removed_is_noticed(site: Site, clock: Clock) -> None:
-    source(site.says("/", keys(A, B)))
+    source(site.serve("/", keys(A, B)))
     clock.read()
-    site.says("/", keys(A, C))
+    site.serve("/", keys(A, C))
     assert clock.read().held == 0
     assert wanted() == {A, C}
     assert set(SourceEntry.objects.values_list("drive__key", flat=True)) == {A, C}
@@ -89,9 +91,9 @@ def sized(count: int) -> list[str]:
 
 def test_a_list_that_lost_much_is_held_until_it_is_back(site: Site, clock: Clock) -> None:
     names = sized(10)
-    made = source(site.says("/", keys(*names)))
+    made = source(site.serve("/", keys(*names)))
     clock.read()
-    site.says("/", keys(*names[:4], A))
+    site.serve("/", keys(*names[:4], A))
     read = clock.read()
     assert wanted() == {*names, A}, "what is new is added all the same"
     assert (read.held, read.failures) == (6, 0)
@@ -100,7 +102,7 @@ def test_a_list_that_lost_much_is_held_until_it_is_back(site: Site, clock: Clock
     assert "6 removals held" in alert.text and "sources accept" in alert.hint
     clock.read()
     assert Event.objects.filter(kind="source.held").count() == 1
-    site.says("/", keys(*names))
+    site.serve("/", keys(*names))
     read = clock.read()
     assert (read.held, read.held_because) == (0, "")
     assert wanted() == set(names)
@@ -111,11 +113,11 @@ def test_a_list_that_lost_much_is_held_until_it_is_back(site: Site, clock: Clock
 
 def test_what_a_person_accepts_goes_and_nothing_that_went_meanwhile(site: Site, clock: Clock) -> None:
     names = sized(10)
-    made = source(site.says("/", keys(*names)))
+    made = source(site.serve("/", keys(*names)))
     clock.read()
-    site.says("/", keys(*names[:4]))
+    site.serve("/", keys(*names[:4]))
     clock.read()
-    site.says("/", keys(names[0]))  # is not read before the person accepts
+    site.serve("/", keys(names[0]))  # is not read before the person accepts
     assert accept_removals(made.pk, "cli") == (6, 0)
     assert wanted() == set(names[:4])
     made.refresh_from_db()
@@ -130,10 +132,10 @@ def test_what_a_person_accepts_goes_and_nothing_that_went_meanwhile(site: Site, 
 
 def test_a_list_that_shrinks_in_steps_is_held_too(site: Site, clock: Clock) -> None:
     names = sized(20)
-    source(site.says("/", keys(*names)))
+    source(site.serve("/", keys(*names)))
     clock.read()
     for left in (15, 11, 7):
-        site.says("/", keys(*names[:left]))
+        site.serve("/", keys(*names[:left]))
         read = clock.read()
     assert (read.held, wanted()) == (4, set(names[:11]))
     clock.now += timedelta(days=1)
@@ -142,14 +144,14 @@ def test_a_list_that_shrinks_in_steps_is_held_too(site: Site, clock: Clock) -> N
 
 def test_a_list_that_grows_first_loses_no_more_of_what_it_had(site: Site, clock: Clock) -> None:
     names, more = sized(10), [f"{number:064x}" for number in range(5000, 6000)]
-    source(site.says("/", keys(*names)))
+    source(site.serve("/", keys(*names)))
     clock.read()
     clock.now += timedelta(days=2)
-    site.says("/", keys(*names, *more))
+    site.serve("/", keys(*names, *more))
     assert clock.read().held == 0
-    site.says("/", keys(*names[:6], *more))
+    site.serve("/", keys(*names[:6], *more))
     assert clock.read().held == 0, "four of ten"
-    site.says("/", keys(*more))
+    site.serve("/", keys(*more))
     read = clock.read()
     assert (read.held, wanted() & set(names)) == (6, set(names[:6]))
     assert "10 of 10 keys within a day that it had for longer" in read.held_because
@@ -163,20 +165,20 @@ def test_what_is_much_can_be_set_for_all_and_for_each(
 ) -> None:
     settings.FARM = replace(settings.FARM, source_shrink=setting)
     names = sized(10)
-    source(site.says("/", keys(*names)), shrink=shrink)
+    source(site.serve("/", keys(*names)), shrink=shrink)
     clock.read()
-    site.says("/", keys(*names[:2]))
+    site.serve("/", keys(*names[:2]))
     assert clock.read().held == held
 
 
 def test_a_removals_endpoint_that_names_much_is_held(site: Site, clock: Clock) -> None:
     names = sized(10)
-    source(site.says("/", keys(*names)), removals_url=site.says("/gone", "[]"), remove_unlisted=False)
+    source(site.serve("/", keys(*names)), removals_url=site.serve("/gone", "[]"), remove_unlisted=False)
     clock.read()
-    site.says("/gone", keys(*names[:9]))
+    site.serve("/gone", keys(*names[:9]))
     assert clock.read().held == 9
     assert wanted() == set(names)
-    site.says("/gone", keys(*names[:2]))
+    site.serve("/gone", keys(*names[:2]))
     assert clock.read().held == 0
     assert wanted() == set(names[2:])
 
@@ -185,7 +187,7 @@ def test_a_seed_list_that_lost_much_is_held() -> None:
     made = source(A, kind="bee")
     names = sized(10)
 
-    def settled(*names: str, version: tuple[int, int], refused: int = 0) -> Outcome | None:
+    def stable(*names: str, version: tuple[int, int], refused: int = 0) -> Outcome | None:
         claimed = claim(made.pk, NOW, always=True)
         assert claimed is not None
         entries = {name: Entry(name) for name in names}
@@ -193,12 +195,12 @@ def test_a_seed_list_that_lost_much_is_held() -> None:
         reading = Reading(entries, refused=refused, problems=problems, version=version)
         return apply_reading(claimed.source, reading, NOW)
 
-    settled(*names, version=(0, 10))
-    outcome = settled(*names[:3], version=(0, 20))
+    stable(*names, version=(0, 10))
+    outcome = stable(*names[:3], version=(0, 20))
     assert outcome is not None and outcome.held == 7
-    outcome = settled(*names[:9], version=(0, 30), refused=1)
+    outcome = stable(*names[:9], version=(0, 30), refused=1)
     assert outcome is not None and (outcome.held, outcome.removed) == (1, 0)
-    outcome = settled(*names[:9], version=(0, 40))
+    outcome = stable(*names[:9], version=(0, 40))
     assert outcome is not None and (outcome.held, outcome.removed) == (0, 1)
 
 
@@ -209,16 +211,16 @@ def test_nothing_is_removed_by_a_list_with_malformed_lines(site: Site, clock: Cl
     def listed(*lines: str) -> str:
         return json.dumps(lines) if kind == "http" else "\n".join(lines) + "\n"
 
-    source(site.says("/", listed(*names), Content_Type="text/plain"), kind=kind)
+    source(site.serve("/", listed(*names), Content_Type="text/plain"), kind=kind)
     clock.read()
-    site.says("/", listed(*names[:8], names[8][:40], C), Content_Type="text/plain")
+    site.serve("/", listed(*names[:8], names[8][:40], C), Content_Type="text/plain")
     read = clock.read()
     assert wanted() == {*names, C}
     assert (read.held, read.refused) == (2, 1)
     assert read.held_because == "1 entry is malformed, and may be what is missing"
     (event,) = Event.objects.filter(kind="source.refused")
     assert ("line 9" if kind == "file" else "entry 9") in event.text
-    site.says("/", listed(*names[:8], C), Content_Type="text/plain")
+    site.serve("/", listed(*names[:8], C), Content_Type="text/plain")
     assert clock.read().held == 0
     assert wanted() == {*names[:8], C}
 
@@ -236,15 +238,15 @@ def test_a_list_that_is_cut_or_damaged_is_a_failed_reading(tmp_path: Path, clock
 
 
 def test_an_answer_that_ends_early_is_a_failed_reading(site: Site, clock: Clock) -> None:
-    source(site.says("/", f"{A}\n{B}\n", Content_Type="text/plain"), kind="file", shrink=100)
+    source(site.serve("/", f"{A}\n{B}\n", Content_Type="text/plain"), kind="file", shrink=100)
     clock.read()
-    site.says("/", f"{A}\n", Content_Type="text/plain", Content_Length="130")
+    site.serve("/", f"{A}\n", Content_Type="text/plain", Content_Length="130")
     assert "ended early" in clock.read().last_error
     chunk = f"{len(A) + 1:x}\r\n{A}\n\r\n"
-    site.says("/", chunk, Content_Type="text/plain", Transfer_Encoding="chunked")
+    site.serve("/", chunk, Content_Type="text/plain", Transfer_Encoding="chunked")
     assert "ended early" in clock.read().last_error
     assert wanted() == {A, B}
-    site.says("/", f"{chunk}0\r\n\r\n", Content_Type="text/plain", Transfer_Encoding="chunked")
+    site.serve("/", f"{chunk}0\r\n\r\n", Content_Type="text/plain", Transfer_Encoding="chunked")
     assert (clock.read().failures, wanted()) == (0, {A})
 
 
@@ -260,7 +262,7 @@ def test_a_source_reads_no_secret_of_the_farm(tmp_path: Path, clock: Clock, sett
 def test_an_error_that_was_not_foreseen_is_the_trouble_of_one_source(
     site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source(site.says("/", keys(A)))
+    source(site.serve("/", keys(A)))
     clock.read()
 
     async def broken(*_: object) -> None:
@@ -273,14 +275,16 @@ def test_an_error_that_was_not_foreseen_is_the_trouble_of_one_source(
 
 
 def test_headers_that_are_none_are_the_trouble_of_one_source(site: Site, clock: Clock) -> None:
-    source(site.says("/", keys(A)), headers=[1])
+    source(site.serve("/", keys(A)), headers=[1])
     assert "its headers are no JSON object" in clock.read().last_error
 
 
 def test_headers_go_to_the_removals_of_the_same_origin_alone(site: Site, clock: Clock) -> None:
     away = site.base.replace("127.0.0.1", "localhost")
-    site.says("/gone", "[]")
-    made = source(site.says("/", keys(A)), removals_url=f"{away}/gone", headers={"Authorization": "Bearer x"})
+    site.serve("/gone", "[]")
+    made = source(
+        site.serve("/", keys(A)), removals_url=f"{away}/gone", headers={"Authorization": "Bearer x"}
+    )
     clock.read()
     made.removals_url = f"{site.base}/gone"
     made.save()
@@ -290,9 +294,9 @@ def test_headers_go_to_the_removals_of_the_same_origin_alone(site: Site, clock: 
 
 
 def test_without_mirror_what_is_gone_stays(site: Site, clock: Clock) -> None:
-    source(site.says("/", keys(A, B)), remove_unlisted=False)
+    source(site.serve("/", keys(A, B)), remove_unlisted=False)
     clock.read()
-    site.says("/", keys(A, C))
+    site.serve("/", keys(A, C))
     clock.read()
     assert wanted() == {A, B, C}
 
@@ -311,9 +315,9 @@ def test_without_mirror_what_is_gone_stays(site: Site, clock: Clock) -> None:
 def test_a_bad_answer_changes_nothing_and_is_shown(
     site: Site, clock: Clock, body: str, status: int, why: str
 ) -> None:
-    source(site.says("/", keys(A, B)))
+    source(site.serve("/", keys(A, B)))
     succeeded = clock.read().last_success_at
-    site.says("/", body, status)
+    site.serve("/", body, status)
     read = clock.read()
     assert wanted() == {A, B}
     assert why in read.last_error
@@ -321,28 +325,28 @@ def test_a_bad_answer_changes_nothing_and_is_shown(
     assert Event.objects.filter(kind="source.failed", text__contains=why).count() == 1
     clock.read()
     assert Event.objects.filter(kind="source.failed").count() == 1
-    site.says("/", keys(A))
+    site.serve("/", keys(A))
     assert (clock.read().failures, wanted()) == (0, {A})
 
 
 def test_removals_remove_what_they_name_and_nothing_else(site: Site, clock: Clock) -> None:
-    source(site.says("/", keys(A, B, C)), removals_url=site.says("/gone", "[]"), remove_unlisted=False)
+    source(site.serve("/", keys(A, B, C)), removals_url=site.serve("/gone", "[]"), remove_unlisted=False)
     clock.read()
-    site.says("/gone", keys(D))  # nobody knows this one
+    site.serve("/gone", keys(D))  # nobody knows this one
     clock.read()
     assert wanted() == {A, B, C}
     for broken in ("<html>", '["x"]', "{}"):
-        site.says("/gone", broken)
+        site.serve("/gone", broken)
         assert clock.read().last_error.startswith("removals: ")
         assert wanted() == {A, B, C}
-    site.says("/gone", keys(B))
+    site.serve("/gone", keys(B))
     clock.read()
     clock.read()
     assert wanted() == {A, C}
 
 
 def test_an_unchanged_answer_is_not_asked_for_again_unless_entries_changed(site: Site, clock: Clock) -> None:
-    source(site.says("/", keys(A, B), ETag='"1"'))
+    source(site.serve("/", keys(A, B), ETag='"1"'))
     clock.read()
     clock.read()
     assert [status for _, _, status in site.seen] == [200, 304]
@@ -354,25 +358,25 @@ def test_an_unchanged_answer_is_not_asked_for_again_unless_entries_changed(site:
 
 def test_keys_that_others_want_stay(site: Site, clock: Clock) -> None:
     add_keys(A, actor="cli")
-    source(site.says("/", keys(A, B, C)), shrink=100)
+    source(site.serve("/", keys(A, B, C)), shrink=100)
     clock.read()
-    other = source(site.says("/other", keys(B)), name="other", shrink=100)
+    other = source(site.serve("/other", keys(B)), name="other", shrink=100)
     assert read(other, clock.now)
-    site.says("/", keys(C))
+    site.serve("/", keys(C))
     assert read(Source.objects.get(name="ours"), clock.now + timedelta(hours=1))
     assert wanted() == {A, B, C}
-    site.says("/other", keys(D))
+    site.serve("/other", keys(D))
     assert read(Source.objects.get(name="other"), clock.now + timedelta(hours=1))
     assert wanted() == {A, C, D}
 
 
 def test_the_last_copy_is_kept_until_its_writer_is_seen(site: Site, clock: Clock) -> None:
-    source(site.says("/", keys(A, B), ETag='"1"'))
+    source(site.serve("/", keys(A, B), ETag='"1"'))
     clock.read()
     drive = Drive.objects.get(key=B)
     worker = Worker.objects.create(node_id="w" * 52, name="w")
     Replica.objects.create(drive=drive, worker=worker, phase=Replica.Phase.COMPLETE)
-    site.says("/", keys(A), ETag='"2"')
+    site.serve("/", keys(A), ETag='"2"')
     clock.read()
     clock.read()
     assert wanted() == {A, B}
@@ -383,17 +387,17 @@ def test_the_last_copy_is_kept_until_its_writer_is_seen(site: Site, clock: Clock
 
 
 def test_a_source_set_to_do_so_removes_last_copies_too(site: Site, clock: Clock) -> None:
-    source(site.says("/", keys(A, B)), remove_last_copies=True)
+    source(site.serve("/", keys(A, B)), remove_last_copies=True)
     clock.read()
     worker = Worker.objects.create(node_id="w" * 52, name="w")
     Replica.objects.create(drive=Drive.objects.get(key=B), worker=worker, phase=Replica.Phase.COMPLETE)
-    site.says("/", keys(A))
+    site.serve("/", keys(A))
     clock.read()
     assert wanted() == {A}
 
 
 def test_two_followers_read_a_source_once(site: Site) -> None:
-    made = source(site.says("/", keys(A)))
+    made = source(site.serve("/", keys(A)))
     assert claim(made.pk, NOW) is not None
     assert claim(made.pk, NOW) is None
     assert read_due(NOW) == 0
@@ -414,9 +418,9 @@ def test_files_are_read(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_a_source_that_was_changed_is_read_at_once_and_once(site: Site) -> None:
-    made = source(site.says("/", keys(A)))
+    made = source(site.serve("/", keys(A)))
     assert [read_due(NOW), read_due(NOW)] == [1, 0]
-    Source.objects.update(location=site.says("/moved", "<html>"))
+    Source.objects.update(location=site.serve("/moved", "<html>"))
     assert [read_due(NOW), read_due(NOW)] == [1, 0]
     made.refresh_from_db()
     assert made.failures == 1

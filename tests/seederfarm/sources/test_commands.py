@@ -42,9 +42,9 @@ def add_source(home: FarmHome, **values: object) -> None:
 
 def test_fetch_reads_what_is_due_or_named_and_says_what_changed(home: FarmHome, site: Site) -> None:
     assert "No source is due" in home.run("fetch").stdout
-    add_source(home, name="good", location=site.says("/", json.dumps([A, B, "x", f"seeders {A}"])))
-    (said,) = home.lines("fetch")
-    assert said == {
+    add_source(home, name="good", location=site.serve("/", json.dumps([A, B, "x", f"seeders {A}"])))
+    (reported,) = home.lines("fetch")
+    assert reported == {
         "source": "good",
         "ok": True,
         "error": None,
@@ -58,20 +58,20 @@ def test_fetch_reads_what_is_due_or_named_and_says_what_changed(home: FarmHome, 
         "skipped": 1,
         "held": 0,
         "held_because": None,
-        "problems": said["problems"],
+        "problems": reported["problems"],
     }
-    assert "entry 3" in said["problems"][0]
+    assert "entry 3" in reported["problems"][0]
     assert home.lines("fetch") == []
 
-    site.says("/", json.dumps([A]))
+    site.serve("/", json.dumps([A]))
     assert home.run("fetch", "good").stdout == "good: 1 key, 0 added, 1 removed\n"
-    site.says("/", json.dumps([C]))
+    site.serve("/", json.dumps([C]))
     done = home.run("fetch", "good")
     assert done.stdout == "good: 1 key, 1 added, 0 removed, 1 held\n"
     assert "sources accept good" in done.stderr and "lost 2 of 2 keys within a day" in done.stderr
     assert "1 removal held" in home.run("sources").stdout
-    (said,) = home.lines("sources")
-    assert (said["held"], said["held_because"].partition(",")[0]) == (
+    (reported,) = home.lines("sources")
+    assert (reported["held"], reported["held_because"].partition(",")[0]) == (
         1,
         "the list lost 2 of 2 keys within a day",
     )
@@ -79,11 +79,11 @@ def test_fetch_reads_what_is_due_or_named_and_says_what_changed(home: FarmHome, 
     assert home.run("sources", "accept", "good").stdout == "good: nothing is held.\n"
     assert home.run("sources", "accept", "nope").returncode == 2
     assert [line["key"] for line in home.lines("list", "--state", "active")] == [C]
-    site.says("/", json.dumps([C, A]))
+    site.serve("/", json.dumps([C, A]))
     assert home.run("fetch", "good").stdout == "good: 2 keys, 1 added, 0 removed\n"
-    site.says("/", json.dumps([A]))
+    site.serve("/", json.dumps([A]))
     assert home.run("fetch", "good").stdout == "good: 1 key, 0 added, 1 removed\n"
-    add_source(home, name="bad", location=site.says("/bad", "<html>"))
+    add_source(home, name="bad", location=site.serve("/bad", "<html>"))
     done = home.run("fetch", "good", "bad")
     assert done.returncode == 1
     assert done.stdout.startswith("good: 1 key") and "bad: failed: " in done.stderr
@@ -99,28 +99,30 @@ def test_fetch_reads_a_seed_list_from_the_swarm(home: FarmHome, publisher: Publi
     publisher.ask("seed", name="list", key=D, type="drive", description="A film")
     publisher.ask("join", name="list")
     add_source(home, name="list", kind="bee", location=made["key"])
-    (said,) = home.lines("fetch", "list")
-    assert (said["ok"], said["added"]) == (True, 1)
-    (said,) = home.lines("fetch", "list")
-    assert (said["ok"], said["unchanged"]) == (True, True)
+    (reported,) = home.lines("fetch", "list")
+    assert (reported["ok"], reported["added"]) == (True, 1)
+    (reported,) = home.lines("fetch", "list")
+    assert (reported["ok"], reported["unchanged"]) == (True, True)
     assert {line["key"]: line["label"] for line in home.lines("list")}[D] == "A film"
 
 
 def test_hostile_lists_take_little_memory_all_at_once(home: FarmHome, site: Site) -> None:
     """Eight lists of 8 MiB at the same time, of which CPython makes 2 GB, in the process that `up` runs."""
     body = b"[" + b",".join([b"{}"] * (8 * 2**20 // 3 - 2)) + b"]"
-    site.says("/huge", body)
+    site.serve("/huge", body)
     for number in range(8):
         mapping = "[].{key: k}" if number % 2 else ""
         add_source(home, name=f"huge {number}", location=f"{site.base}/huge?{number}", mapping=mapping)
-        site.says(f"/huge?{number}", body)
+        site.serve(f"/huge?{number}", body)
     following = home.popen("sources", "follow")
     try:
         status = Path(f"/proc/{following.pid}/status")
 
         def failed() -> int:
-            told = [line["error"] or "" for line in home.lines("sources") if line["name"].startswith("huge")]
-            return sum("500,000 entries" in text or "MiB of memory" in text for text in told)
+            notified = [
+                line["error"] or "" for line in home.lines("sources") if line["name"].startswith("huge")
+            ]
+            return sum("500,000 entries" in text or "MiB of memory" in text for text in notified)
 
         eventually(lambda: failed() == 8, timeout=60, what="all lists to be refused")
         limits = Path(f"/proc/{following.pid}/limits").read_text()

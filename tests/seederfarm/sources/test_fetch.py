@@ -23,7 +23,7 @@ def get(url: str, *, policy: AddressPolicy = HERE, **options: Any) -> fetch.Answ
 
 
 def test_an_answer_that_did_not_change_is_not_sent_again(site: Site) -> None:
-    url = site.says("/keys", "[1]", ETag='"a"')
+    url = site.serve("/keys", "[1]", ETag='"a"')
     first = get(url)
     assert (first.body, first.etag) == (b"[1]", '"a"')
     assert get(url, etag=first.etag).unchanged
@@ -32,32 +32,32 @@ def test_an_answer_that_did_not_change_is_not_sent_again(site: Site) -> None:
 @pytest.mark.parametrize("status", [304, 403, 404, 500, 503])
 def test_other_answers_are_failures(site: Site, status: int) -> None:
     with pytest.raises(SourceError, match=str(status)):
-        get(site.says("/keys", "" if status == 304 else "[]", status))
+        get(site.serve("/keys", "" if status == 304 else "[]", status))
 
 
 def test_redirects_are_followed_within_bounds_and_secrets_stay_at_home(site: Site) -> None:
     away = site.base.replace("127.0.0.1", "localhost")
-    site.says("/end", "[2]")
-    url = site.says("/keys", "", 302, Location="/next")
-    site.says("/next", "", 302, Location=f"{away}/end")
+    site.serve("/end", "[2]")
+    url = site.serve("/keys", "", 302, Location="/next")
+    site.serve("/next", "", 302, Location=f"{away}/end")
     assert get(url, headers={"X-Api-Key": "secret"}).body == b"[2]"
     assert ["x-api-key" in headers for _, headers, _ in site.seen] == [True, True, False]
     with pytest.raises(SourceError, match="redirects"):
-        get(site.says("/loop", "", 302, Location="/loop"))
+        get(site.serve("/loop", "", 302, Location="/loop"))
 
 
 def test_html_compressed_cut_and_large_answers_are_refused(site: Site) -> None:
     with pytest.raises(SourceError, match="HTML"):
-        get(site.says("/a", "[]", Content_Type="text/html; charset=utf-8"))
+        get(site.serve("/a", "[]", Content_Type="text/html; charset=utf-8"))
     with pytest.raises(SourceError, match="compressed"):
-        get(site.says("/b", "[]", Content_Encoding="gzip"))
+        get(site.serve("/b", "[]", Content_Encoding="gzip"))
     with pytest.raises(SourceError, match="request failed"):
-        get(site.says("/c", "[1,", Content_Length="10"))
+        get(site.serve("/c", "[1,", Content_Length="10"))
     with pytest.raises(SourceError, match="part"):
-        get(site.says("/p", "[]", 206))
-    assert get(site.says("/d", "1" * 10), max_bytes=10).body == b"1" * 10
+        get(site.serve("/p", "[]", 206))
+    assert get(site.serve("/d", "1" * 10), max_bytes=10).body == b"1" * 10
     with pytest.raises(SourceError, match="larger"):
-        get(site.says("/d", "1" * 11), max_bytes=10)
+        get(site.serve("/d", "1" * 11), max_bytes=10)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "ftp://example.org/", "http://[", "nothing"])
@@ -77,7 +77,7 @@ def test_places_that_cannot_be_asked(url: str) -> None:
 )
 def test_places_inside_are_not_asked(site: Site, host: str) -> None:
     port = site.base.rpartition(":")[2]
-    site.says("/", "[]")
+    site.serve("/", "[]")
     with pytest.raises(SourceError, match="not a public address"):
         get(f"http://{host}:{port}/", policy=AddressPolicy())
     assert site.seen == []
@@ -99,12 +99,12 @@ def test_what_a_setting_names_is_allowed_and_nothing_beside_it() -> None:
 def test_a_redirect_to_a_place_inside_is_not_followed(site: Site) -> None:
     """The first server is allowed, what it redirects to is not."""
     inside = site.base.replace("127.0.0.1", "127.0.0.2")
-    url = site.says("/keys", "", 302, Location=f"{inside}/secret")
+    url = site.serve("/keys", "", 302, Location=f"{inside}/secret")
     with pytest.raises(SourceError, match="not a public address"):
         get(url, policy=AddressPolicy(("127.0.0.1/32",)))
     for location in ("file:///etc/passwd", "ftp://127.0.0.1/", "//127.0.0.2:1/"):
         with pytest.raises(SourceError, match=r"something else|not a public"):
-            get(site.says("/keys", "", 307, Location=location), policy=AddressPolicy(("127.0.0.1/32",)))
+            get(site.serve("/keys", "", 307, Location=location), policy=AddressPolicy(("127.0.0.1/32",)))
     assert {path for path, _, _ in site.seen} == {"/keys"}
 
 
@@ -121,7 +121,7 @@ def test_a_name_is_resolved_once_and_all_its_addresses_must_be_allowed(
         return [(2, 1, 6, "", (address, port)) for address in answers[len(asked) - 1]]
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
-    site.says("/", "[]")
+    site.serve("/", "[]")
     policy = AddressPolicy(("127.0.0.1/32",))
     assert get(f"http://list.example:{port}/", policy=policy).body == b"[]"
     assert asked == ["list.example"], "asked for once: what was looked at is what is connected to"
@@ -134,19 +134,19 @@ def test_a_name_is_resolved_once_and_all_its_addresses_must_be_allowed(
 
 def test_a_login_in_the_url_is_sent_to_its_origin_alone(site: Site) -> None:
     away = site.base.replace("127.0.0.1", "localhost")
-    site.says("/end", "[2]")
-    url = site.says("/keys", "", 302, Location=f"{away}/end").replace("//", "//me:p%40ss@")
+    site.serve("/end", "[2]")
+    url = site.serve("/keys", "", 302, Location=f"{away}/end").replace("//", "//me:p%40ss@")
     assert get(url).body == b"[2]"
     assert [headers.get("authorization") for _, headers, _ in site.seen] == ["Basic bWU6cEBzcw==", None]
 
 
 def test_headers_without_end_are_refused(site: Site) -> None:
     with pytest.raises(SourceError, match="broken HTTP"):
-        get(site.says("/", "[]", **{f"X_{number}": "x" * 4000 for number in range(60)}))
+        get(site.serve("/", "[]", **{f"X_{number}": "x" * 4000 for number in range(60)}))
 
 
 def test_errors_do_not_quote_what_a_server_sent(site: Site) -> None:
-    url = site.says("/", "s3cret", 403)
+    url = site.serve("/", "s3cret", 403)
     with pytest.raises(SourceError) as caught:
         get(url)
     assert str(caught.value) == "the answer is 403 Forbidden"
@@ -186,7 +186,7 @@ def test_files_are_read_from_one_directory_alone(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_drips_is_given_up(site: Site) -> None:
-    url = site.says("/slow", "[]", X_Wait="forever")
+    url = site.serve("/slow", "[]", X_Wait="forever")
     try:
         with pytest.raises(SourceError, match="longer than"):
             get(url, deadline=0.2)

@@ -59,10 +59,10 @@ def side_by_side(*calls: Callable[[], object]) -> list[object]:
 
 def test_a_slow_source_delays_no_other_and_is_read_anew_after_a_restart(site: Site, tmp_path: Path) -> None:
     for number in range(4):
-        Source.objects.create(name=f"slow {number}", location=site.says(f"/{number}", keys(C), X_Wait="yes"))
+        Source.objects.create(name=f"slow {number}", location=site.serve(f"/{number}", keys(C), X_Wait="yes"))
     with following(tmp_path, []):
         eventually(lambda: Source.objects.filter(last_at=None).count() == 0, timeout=WITHIN, what="readings")
-        Source.objects.create(name="quick", location=site.says("/quick", keys(A)))
+        Source.objects.create(name="quick", location=site.serve("/quick", keys(A)))
         eventually(lambda: wanted() == {A}, timeout=WITHIN, what="the quick source")
     assert Source.objects.filter(name__startswith="slow", next_at=None).count() == 4
     site.go_on.set()
@@ -77,7 +77,7 @@ def test_a_follower_outlives_its_connections_and_the_database_being_away(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
-    Source.objects.create(name="ours", shrink=100, location=site.says("/", keys(A)), every=3600)
+    Source.objects.create(name="ours", shrink=100, location=site.serve("/", keys(A)), every=3600)
     with following(tmp_path, []):
         eventually(lambda: wanted() == {A}, timeout=WITHIN, what="the first reading")
         if farm_database.vendor == "postgresql":
@@ -86,7 +86,7 @@ def test_a_follower_outlives_its_connections_and_the_database_being_away(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'farm'"
             )
             connection.close()
-        site.says("/", keys(B))
+        site.serve("/", keys(B))
         Source.objects.update(next_at=None)
         eventually(lambda: wanted() == {B}, timeout=WITHIN, what="the second reading")
 
@@ -173,20 +173,20 @@ def test_keys_of_a_deleted_source_stay_for_good() -> None:
     assert wanted() == {A, C}
 
 
-def test_what_a_source_says_anew_is_taken_over_unless_somebody_said_otherwise() -> None:
+def test_what_a_source_says_anew_is_taken_over_unless_a_person_changed_it() -> None:
     Source.objects.create(name="ours", shrink=100, location="https://example.org/", label="theirs")
 
-    def says(**labels: str) -> Outcome | None:
+    def serve(**labels: str) -> Outcome | None:
         claimed = claim(Source.objects.get().pk, timezone.now(), always=True)
         assert claimed is not None
         listed = {key: Entry(key, "", labels.get(name, "")) for name, key in (("a", A), ("b", B))}
         return apply_reading(claimed.source, Reading(listed), timezone.now())
 
-    says(a="A film", b="B film")
+    serve(a="A film", b="B film")
     Drive.objects.filter(key=B).update(label="mine")
-    outcome = says(a="A better film", b="B better film")
+    outcome = serve(a="A better film", b="B better film")
     assert outcome is not None and outcome.changed == 2
     assert set(Drive.objects.values_list("key", "label")) == {(A, "A better film"), (B, "mine")}
-    says()
+    serve()
     assert set(Drive.objects.values_list("key", "label")) == {(A, "theirs"), (B, "mine")}
     assert set(SourceEntry.objects.values_list("label", flat=True)) == {""}

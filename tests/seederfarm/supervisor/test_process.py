@@ -154,18 +154,18 @@ def test_what_ends_is_started_again_after_a_pause_that_grows(
     monkeypatch.setattr(process, "FIRST_PAUSE", 0.01)
 
     async def scene() -> list[str]:
-        said: list[str] = []
+        reported: list[str] = []
         child = Child(
             Spec(name="child", about="", argv=python("raise SystemExit(3)")),
             log_of(tmp_path),
-            changed=lambda child, text: said.append(text) if text else None,
+            changed=lambda child, text: reported.append(text) if text else None,
         )
         child.start()
         async with asyncio.timeout(30):
             while child.restarts < 3:
                 await asyncio.sleep(0.01)
         await child.stop()
-        return said
+        return reported
 
     assert asyncio.run(scene())[:3] == [
         f"child ended with status 3; starting it again in {pause} s" for pause in ("0.01", "0.02", "0.04")

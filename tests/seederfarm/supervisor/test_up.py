@@ -85,7 +85,7 @@ def test_a_farm_starts_shows_its_password_once_and_stops_leaving_nothing(farm: F
 
 
 def status_of(url: str, login: str = "") -> int | None:
-    """None: nobody answers yet."""
+    """None: no client answers yet."""
     headers = {"Authorization": "Basic " + b64encode(login.encode()).decode()} if login else {}
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
@@ -183,7 +183,7 @@ def test_ctrl_c_stops_everything(farm: FarmHome) -> None:
     assert not (farm.home / "run" / "up.json").exists()
 
 
-def test_a_port_that_is_taken_is_said_at_once(farm: FarmHome) -> None:
+def test_a_port_that_is_taken_is_reported_at_once(farm: FarmHome) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", int(farm.env["SEEDERFARM_WEB_PORT"])))
         taken.listen()

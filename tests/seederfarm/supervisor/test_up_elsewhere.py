@@ -93,17 +93,17 @@ def test_a_farm_on_postgresql_and_redis_starts_loses_both_gets_over_it_and_start
     assert [drive["key"] for drive in after.lines("list")] == ["ab" * 32]
 
 
-def test_a_login_that_is_wrong_is_said_in_one_line_and_nothing_starts(
+def test_a_login_that_is_wrong_is_reported_in_one_line_and_nothing_starts(
     broker: RedisServer, postgres_server: Postgres, tmp_path: Path
 ) -> None:
     postgresql = postgres_server.url()
-    for settings, said in (
+    for settings, reported in (
         ({"REDIS_URL": broker.url.replace("p%40ss", "guess")}, "refuses us"),
         ({"DATABASE_URL": postgresql.replace("farm-tests", "guess")}, "password authentication failed"),
     ):
         farm = FarmHome(tmp_path / "home", **settings)
         done = farm.run("up", "-d")
         assert done.returncode == 1, settings
-        assert said in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        assert reported in done.stderr and done.stderr.count("\n") == 1, done.stderr
         assert "guess" not in done.stderr
         assert not (farm.home / "run" / "up.json").exists()

@@ -104,7 +104,7 @@ def challenge(agent: Agent, number: str, deadline: float) -> None:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGUSR1])
-def test_a_hung_engine_is_said_dumped_and_started_again(
+def test_a_hung_engine_is_reported_dumped_and_started_again(
     tmp_path: Path, how: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with running(tmp_path) as agent:
@@ -178,7 +178,7 @@ def test_a_challenge_waits_until_an_engine_has_its_keys() -> None:
 
 
 @pytest.mark.timeout(60)
-def test_what_a_silent_engine_said_is_no_news_for_ever(
+def test_what_a_silent_engine_reported_is_no_news_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shard_module, "SILENCE_TIMEOUT", 3600.0)  # nobody ends it
@@ -231,14 +231,14 @@ def test_engines_run_as_another_user_over_a_directory_of_theirs(
 
 
 def _use_a_python_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ours may be in somebody's home; then the system's, with our packages."""
+    """Ours may be in a user's home; then the system's, with our packages."""
     python = Path(sys.executable).resolve()
     if all(folder.stat().st_mode & 0o001 for folder in python.parents):
         return
     system = "/usr/bin/python3"
     ask = [system, "-c", "import sys; print(sys.version_info[:2])"]
-    said = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
-    if said != str(sys.version_info[:2]):
+    reported = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
+    if reported != str(sys.version_info[:2]):
         pytest.skip("no Python that another user may run has our packages")
     monkeypatch.setattr(shard_module.sys, "executable", system)
     ours = [path for path in sys.path if path and not path.startswith(sys.base_prefix)]

@@ -1,4 +1,4 @@
-"""Reports into a real Redis while nobody reads them: what waits there is bounded, and nothing is lost."""
+"""Reports into a real Redis while no client reads them: what waits there is bounded, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_reports_that_wait_for_control_are_bounded_and_all_are_sent_later(
     # What happened meanwhile is told when control is back, to the last copy.
     for reporter in reporters:
         for key in list(reporter._agent.reports.replicas._known):
-            reporter._agent.reports.replicas.note(ReplicaStatus(key=key, phase=Phase.LOOKING))
+            reporter._agent.reports.replicas.record(ReplicaStatus(key=key, phase=Phase.LOOKING))
         reporter._agent.reports.record_event("something", "while control was away")
     for reporter in reporters:
         client.lpush(queue_of(reporter), *["x" * 1000] * (SILENT_ABOVE + 1))
@@ -140,16 +140,16 @@ def test_reports_that_wait_for_control_are_bounded_and_all_are_sent_later(
         assert client.llen(queue_of(reporter)) == SILENT_ABOVE + 1, "not even heartbeats"
     assert int(client.info("memory")["used_memory"]) - before < WORKERS << 20
     client.delete(*map(queue_of, reporters))
-    told: list[dict[str, Any]] = []
+    notified: list[dict[str, Any]] = []
     for reporter in reporters:
         while True:
             reporter._send_all(True)
-            told += bodies(redis_server)
+            notified += bodies(redis_server)
             if not reporter._agent.reports.replicas.has_news:
                 break
-    phases = {report["key"]: report["phase"] for body in told for report in body["replicas"]}
+    phases = {report["key"]: report["phase"] for body in notified for report in body["replicas"]}
     assert len(phases) == WORKERS * COPIES and set(phases.values()) == {"looking"}
-    assert {body["from"] for body in told if body["events"]} == {r._agent.id for r in reporters}
+    assert {body["from"] for body in notified if body["events"]} == {r._agent.id for r in reporters}
 
 
 def test_a_full_report_is_spread_over_its_interval(
@@ -171,11 +171,11 @@ def test_a_full_report_is_spread_over_its_interval(
 
 def test_an_allowance_grows_with_the_clock_up_to_what_there_is() -> None:
     spread = Spread()
-    assert spread.allowance(5.0) == 0
+    assert spread.budget(5.0) == 0
     spread.begin(1000, seconds=100.0, first=10, now=0.0)
-    assert spread.allowance(0.0) == 10
+    assert spread.budget(0.0) == 10
     spread.used(10)
-    assert spread.allowance(0.0) == 0
-    assert spread.allowance(50.0) == 500
+    assert spread.budget(0.0) == 0
+    assert spread.budget(50.0) == 500
     spread.used(500)
-    assert spread.allowance(1000.0) == 490
+    assert spread.budget(1000.0) == 490

@@ -33,12 +33,12 @@ def test_keys_come_in_portions_and_those_of_two_lists_do_not_mix(
     agent = Agent(settings, state, KeyPair.from_seed(b"w" * 32))
     lines: list[dict[str, Any]] = []
 
-    def tell(command: dict[str, Any]) -> bool:
+    def send(command: dict[str, Any]) -> bool:
         lines.append(command)
         time.sleep(0.005)  # another thread would get its turn here
         return True
 
-    monkeypatch.setattr(agent.shards[0], "send", tell)
+    monkeypatch.setattr(agent.shards[0], "send", send)
     threads = [threading.Thread(target=agent._sync, args=(agent.shards[0],)) for _ in range(4)]
     for thread in threads:
         thread.start()

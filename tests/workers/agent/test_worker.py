@@ -148,7 +148,7 @@ def test_a_copy_with_gaps_is_complete_names_them_and_looks_again_when_asked(
     assert (done.unavailable_blocks, done.unavailable_bytes) == (15, 1_500)
     assert [core.runs for core in done.gaps] == [[0, 15]]
     publisher.stop()
-    plane.send(tasks.REFRESH, Refresh(look_again=[key]))
+    plane.send(tasks.REFRESH, Refresh(search_again=[key]))
     looking = plane.wait_phase(key, "looking")
     assert (looking.have_blocks, looking.unavailable_blocks) == (25, 0)
     assert looking.gaps == done.gaps
@@ -249,12 +249,12 @@ def test_what_is_not_from_control_for_this_worker_and_new_is_refused_and_counted
     worker = new_worker("--join", plane.token)
     plane.welcome("ab" * 32)
     plane.wait_phase("ab" * 32, "looking")
-    stranger = KeyPair.from_seed(b"\x66" * 32)
+    peer = KeyPair.from_seed(b"\x66" * 32)
     (evil,) = plane.assignment().to_pages()
     name = tasks.SYNC_ASSIGNMENT
     good = plane.sealed(name, evil)
-    plane.post(name, plane.sealed(name, evil, key_pair=stranger))  # wrong_sender
-    plane.post(name, plane.sealed(name, evil, key_pair=stranger) | {"from": plane.id})  # bad_signature
+    plane.post(name, plane.sealed(name, evil, key_pair=peer))  # wrong_sender
+    plane.post(name, plane.sealed(name, evil, key_pair=peer) | {"from": plane.id})  # bad_signature
     plane.post(name, good | {"body": {"version": 9}})  # bad_signature
     plane.post(name, plane.sealed(name, evil, expires=time.time() - 400))  # expired
     plane.post(name, plane.sealed(name, evil, to=plane.id))  # wrong_recipient

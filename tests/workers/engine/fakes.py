@@ -43,7 +43,7 @@ class FakeFullness(Fullness):
 
 
 class FakeSession:
-    """Of one core of `store`. Tests change the core and the peers, and then call `tell`."""
+    """Of one core of `store`. Tests change the core and the peers, and then call `notify`."""
 
     def __init__(self, core: Core) -> None:
         self.core = core
@@ -67,7 +67,7 @@ class FakeSession:
 
         return unsubscribe
 
-    def tell(self, notice: object) -> None:
+    def notify(self, notice: object) -> None:
         for callback in tuple(self.callbacks):
             callback(notice)
 
@@ -129,7 +129,7 @@ class Log:
 
 
 class Writer:
-    """Somebody else's core."""
+    """Another peer's core."""
 
     def __init__(self, *, compat: bool = False, store: Store | None = None) -> None:
         self.key_pair = KeyPair.from_seed(os.urandom(32))

@@ -93,11 +93,11 @@ class MemoryConnection:
             return
         self.closed = True
         self.error = error
-        self._loop.call_soon(self._tell_closed)
+        self._loop.call_soon(self._notify_closed)
         if self.other is not None:
             self._loop.call_soon(self.other.destroy)
 
-    def _tell_closed(self) -> None:
+    def _notify_closed(self) -> None:
         if self.on_close is not None:
             self.on_close(self.error)
 
@@ -124,7 +124,7 @@ def connected() -> tuple[MemoryConnection, MemoryConnection]:
 
 @dataclass
 class FakeTopic:
-    """Remembers what it was told."""
+    """Remembers what it received."""
 
     topic: bytes
     server: bool

@@ -29,7 +29,7 @@ class Node:
         self.callbacks.append(callback)
         return lambda: self.callbacks.remove(callback)
 
-    def tell(self, *events: NodeEvent) -> None:
+    def notify(self, *events: NodeEvent) -> None:
         for event in events:
             for callback in self.callbacks:
                 callback(event)
@@ -48,43 +48,43 @@ def test_no_event_is_watched_for_before_the_start_and_after_the_stop() -> None:
     node, events = Node(), list[Event]()
     watch = BootstrapWatch(node, events.append, [BootstrapNode("dht.example", 7)])
     watch.stop()
-    node.tell(NodeEvent.BOOTSTRAP_FAILED)
+    node.notify(NodeEvent.BOOTSTRAP_FAILED)
     watch.start()
     watch.stop()
-    node.tell(NodeEvent.BOOTSTRAP_FAILED)
+    node.notify(NodeEvent.BOOTSTRAP_FAILED)
     assert events == []
 
 
 def test_silent_nodes_are_an_error_once_until_one_answers(caplog: pytest.LogCaptureFixture) -> None:
     node, events = watched()
-    node.tell(NodeEvent.BOOTSTRAP_FAILED, NodeEvent.BOOTSTRAP_FAILED)
+    node.notify(NodeEvent.BOOTSTRAP_FAILED, NodeEvent.BOOTSTRAP_FAILED)
     [problem, changed] = events
     assert isinstance(problem, Problem) and (problem.key, problem.code) == (None, "BOOTSTRAP_SILENT")
     assert "dht.example:7, other.example:9" in problem.message
     assert changed == NetworkChanged(state="unreachable")
     assert [record.message for record in caplog.records] == [problem.message]
-    node.tell(NodeEvent.BOOTSTRAPPED, NodeEvent.ONLINE)
+    node.notify(NodeEvent.BOOTSTRAPPED, NodeEvent.ONLINE)
     assert events[2:] == [NetworkChanged(state="reached")]
-    node.tell(NodeEvent.BOOTSTRAP_FAILED)
+    node.notify(NodeEvent.BOOTSTRAP_FAILED)
     assert len(events) == 5
 
 
 def test_a_name_that_does_not_resolve_is_an_error_once() -> None:
     node, events = watched()
     node.unresolved["dht.example"] = "Name or service not known"
-    node.tell(NodeEvent.NAME_UNRESOLVED)
+    node.notify(NodeEvent.NAME_UNRESOLVED)
     node.unresolved["other.example"] = "Temporary failure"
-    node.tell(NodeEvent.NAME_UNRESOLVED)
+    node.notify(NodeEvent.NAME_UNRESOLVED)
     assert [event.code for event in events if isinstance(event, Problem)] == ["BOOTSTRAP_UNRESOLVED"] * 2
     assert "dht.example does not resolve (Name or service not known)" in str(events[0])
-    node.tell(NodeEvent.BOOTSTRAPPED)
+    node.notify(NodeEvent.BOOTSTRAPPED)
     assert events[-1] == NetworkChanged(state="reached")
 
 
-def test_nothing_is_said_where_all_is_well(caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_reported_where_all_is_well(caplog: pytest.LogCaptureFixture) -> None:
     node, events = watched()
     with caplog.at_level(logging.INFO):
-        node.tell(NodeEvent.BOOTSTRAPPED, NodeEvent.ONLINE, NodeEvent.OFFLINE, NodeEvent.ONLINE)
+        node.notify(NodeEvent.BOOTSTRAPPED, NodeEvent.ONLINE, NodeEvent.OFFLINE, NodeEvent.ONLINE)
     assert events == [] and caplog.records == []
 
 

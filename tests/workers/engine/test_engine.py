@@ -187,7 +187,7 @@ async def test_without_announcing_a_topic_is_joined_as_client_alone() -> None:
         assert (topic.server, topic.client) == (False, True)
 
 
-def test_a_key_that_nobody_has_is_looked_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_no_peer_has_is_looked_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.engine.seeds.lookup_schedule.FIRST_REPEAT", 0.01)
     monkeypatch.setattr("workers.engine.seeds.lookup_schedule.LONGEST_REPEAT", 0.02)
 
@@ -225,7 +225,7 @@ async def test_a_swarm_that_does_not_close_is_left_behind_in_time() -> None:
 
 
 @scenario
-async def test_ready_is_told_first_and_when_the_network_has_answered() -> None:
+async def test_ready_is_reported_first_and_when_the_network_has_answered() -> None:
     answered = asyncio.Event()
     async with Farm(online=answered.wait) as farm:
         farm.engine.add([Wanted(bytes(32))])
@@ -238,7 +238,7 @@ async def test_ready_is_told_first_and_when_the_network_has_answered() -> None:
         assert isinstance(farm.events[1], Progress)
 
 
-def test_ready_is_told_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ready_is_reported_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "READY_TIMEOUT", 0.05)
 
     @scenario
@@ -251,7 +251,7 @@ def test_ready_is_told_without_a_network(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @scenario
-async def test_what_was_held_back_is_told_when_it_stops_before_it_is_ready() -> None:
+async def test_what_was_held_back_is_reported_when_it_stops_before_it_is_ready() -> None:
     farm = Farm(online=asyncio.Event().wait)
     await farm.engine.start()
     farm.engine.storage_failed(StoreFull("no room left"))
@@ -268,7 +268,7 @@ async def test_stopping_twice_is_stopping_once() -> None:
 
 
 @scenario
-async def test_trouble_with_the_disk_is_told_and_not_every_two_seconds() -> None:
+async def test_trouble_with_the_disk_is_reported_and_not_every_two_seconds() -> None:
     async with Farm() as farm:
         for _ in range(5):
             farm.engine.storage_failed(StoreFull("no room left"))
@@ -279,7 +279,7 @@ async def test_trouble_with_the_disk_is_told_and_not_every_two_seconds() -> None
         assert problems == [Problem(key=None, code="STORAGE_FULL", message="no room left")]
 
 
-def test_trouble_that_lasts_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trouble_that_lasts_is_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(problems, "REPEAT_ERROR", 0.0)
 
     @scenario
@@ -293,7 +293,7 @@ def test_trouble_that_lasts_is_told_again(monkeypatch: pytest.MonkeyPatch) -> No
     run()
 
 
-def test_a_disk_that_cannot_be_read_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_cannot_be_read_is_reported_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "REPEAT_REVIEW", 0.05)
 
     @scenario
@@ -339,7 +339,7 @@ async def test_progress_of_one_key_keeps_its_distance() -> None:
 
 @scenario
 async def test_what_happens_while_a_key_is_added_is_not_missed() -> None:
-    """A core may have something to tell at the very moment it is opened."""
+    """A core may have something to report at the very moment it is opened."""
     async with Farm() as farm:
         real = farm.cores.get
 

@@ -12,7 +12,7 @@ from hypercore.dht.constants import BOOTSTRAP_NODES
 from hypercore.errors import StoreUnreadable
 from workers.engine.model.rate import WINDOW, Rate
 from workers.engine.model.status import State, state_of
-from workers.engine.seeds.lookup_schedule import CATCH_UP, LATER_REPEAT, LOOK_TIME, Lookups
+from workers.engine.seeds.lookup_schedule import CATCH_UP, LATER_REPEAT, LOOKUP_TIME, Lookups
 from workers.engine.seeds.stage import COLD_AFTER, REST_AFTER, Stage, StageMachine
 from workers.engine.settings.identity import IDENTITY_FILE, load_identity
 from workers.engine.settings.settings import bootstrap_from, data_directory
@@ -132,8 +132,8 @@ def test_a_complete_key_does_not_repeat_its_looks() -> None:
 def test_a_key_that_starts_complete_looks_once_for_news() -> None:
     lookups = Lookups(spread=0.5)
     assert lookups.wants(complete=True, peers=0, now=0.0)
-    assert lookups.next_deadline(0.0) == LOOK_TIME
-    assert not lookups.wants(complete=True, peers=0, now=LOOK_TIME)
+    assert lookups.next_deadline(0.0) == LOOKUP_TIME
+    assert not lookups.wants(complete=True, peers=0, now=LOOKUP_TIME)
 
 
 def test_a_key_that_completes_with_a_peer_stops_looking_at_once() -> None:
@@ -145,13 +145,13 @@ def test_a_key_that_completes_with_a_peer_stops_looking_at_once() -> None:
 
 
 def test_a_complete_key_that_falls_behind_looks_at_once() -> None:
-    lookups = Lookups(spread=0.0, looked=True)
-    assert not lookups.wants(complete=True, peers=0, now=LOOK_TIME)
-    assert lookups.wants(complete=False, peers=0, now=LOOK_TIME + 1)
+    lookups = Lookups(spread=0.0, asked=True)
+    assert not lookups.wants(complete=True, peers=0, now=LOOKUP_TIME)
+    assert lookups.wants(complete=False, peers=0, now=LOOKUP_TIME + 1)
 
 
 def test_a_complete_key_that_falls_behind_gives_its_peers_a_moment() -> None:
-    lookups = Lookups(spread=0.0, looked=True)
+    lookups = Lookups(spread=0.0, asked=True)
     assert not lookups.wants(complete=False, peers=1, now=10.0)
     assert lookups.next_deadline(10.0) == 10.0 + CATCH_UP
     assert lookups.wants(complete=False, peers=1, now=10.0 + CATCH_UP)
@@ -161,27 +161,27 @@ def test_a_complete_key_that_falls_behind_gives_its_peers_a_moment() -> None:
 
 
 def test_a_complete_key_rests_and_is_put_away_without_requests() -> None:
-    warmth = StageMachine()
-    assert warmth.step(settled=False, peers=1, now=0.0) is Stage.ACTIVE
-    assert warmth.step(settled=True, peers=1, now=5.0) is Stage.ACTIVE
-    assert warmth.next_deadline() == 5.0 + REST_AFTER
-    assert warmth.step(settled=True, peers=1, now=5.0 + REST_AFTER) is Stage.RESTING
-    assert warmth.step(settled=True, peers=1, now=1e6) is Stage.RESTING
-    assert warmth.next_deadline() is None, "as long as somebody is there"
-    assert warmth.step(settled=True, peers=0, now=1e6) is Stage.RESTING
-    assert warmth.next_deadline() == 1e6 + COLD_AFTER
-    assert warmth.step(settled=True, peers=0, now=1e6 + COLD_AFTER) is Stage.COLD
+    machine = StageMachine()
+    assert machine.step(idle=False, peers=1, now=0.0) is Stage.ACTIVE
+    assert machine.step(idle=True, peers=1, now=5.0) is Stage.ACTIVE
+    assert machine.next_deadline() == 5.0 + REST_AFTER
+    assert machine.step(idle=True, peers=1, now=5.0 + REST_AFTER) is Stage.RESTING
+    assert machine.step(idle=True, peers=1, now=1e6) is Stage.RESTING
+    assert machine.next_deadline() is None, "as long as somebody is there"
+    assert machine.step(idle=True, peers=0, now=1e6) is Stage.RESTING
+    assert machine.next_deadline() == 1e6 + COLD_AFTER
+    assert machine.step(idle=True, peers=0, now=1e6 + COLD_AFTER) is Stage.COLD
 
 
 @pytest.mark.parametrize("woken", [False, True])
 def test_a_key_that_hears_of_news_is_active_at_once_and_begins_anew(woken: bool) -> None:
-    warmth = StageMachine(woken=woken)
-    assert warmth.stage is (Stage.RESTING if woken else Stage.ACTIVE)
-    warmth.step(settled=True, peers=0, now=0.0)
-    assert warmth.step(settled=False, peers=0, now=9.0) is Stage.ACTIVE
-    assert warmth.next_deadline() is None
-    warmth.step(settled=True, peers=0, now=20.0)
-    assert warmth.next_deadline() == 20.0 + REST_AFTER
+    machine = StageMachine(woken=woken)
+    assert machine.stage is (Stage.RESTING if woken else Stage.ACTIVE)
+    machine.step(idle=True, peers=0, now=0.0)
+    assert machine.step(idle=False, peers=0, now=9.0) is Stage.ACTIVE
+    assert machine.next_deadline() is None
+    machine.step(idle=True, peers=0, now=20.0)
+    assert machine.next_deadline() == 20.0 + REST_AFTER
 
 
 # --- state

@@ -1,4 +1,4 @@
-"""Listing a folder: what a drive can hold of it, and what is said of the rest."""
+"""Listing a folder: what a drive can hold of it, and what is reported of the rest."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_is_excluded_is_left_out_with_all_below_it(tmp_path: Path, pattern:
     ("name", "reason"),
     [(b"back\\slash", "backslash separates folders"), (b"\xff", "not text that UTF-8 can hold")],
 )
-def test_a_name_that_no_drive_can_hold_is_told(tmp_path: Path, name: bytes, reason: str) -> None:
+def test_a_name_that_no_drive_can_hold_is_reported(tmp_path: Path, name: bytes, reason: str) -> None:
     with open(os.path.join(os.fsencode(tmp_path), name), "wb"):  # noqa: PTH118, PTH123 - bytes, no text
         pass
     listing = scan(tmp_path)

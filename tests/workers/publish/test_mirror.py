@@ -86,9 +86,9 @@ def stage(tmp_path: Path, request: pytest.FixtureRequest) -> Stage:
 
 
 @pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+def stable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files need not rest before they are vouched for."""
-    monkeypatch.setattr(mirror_module, "SETTLED", -(10**18))
+    monkeypatch.setattr(mirror_module, "STABLE_AFTER", -(10**18))
 
 
 def test_the_drive_comes_to_hold_what_the_folder_holds(stage: Stage) -> None:
@@ -137,7 +137,7 @@ def test_a_folder_that_stayed_the_same_writes_nothing_even_after_a_restart(stage
 
 
 def test_files_that_are_unchanged_are_not_read_again(
-    stage: Stage, settled: None, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, stable: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.write("a", b"content")
     stage.update()

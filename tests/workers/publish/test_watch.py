@@ -54,8 +54,8 @@ async def come_to(count: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def settle(changed: asyncio.Event) -> bool:
-    """Whether a change was told of."""
+async def run_until_idle(changed: asyncio.Event) -> bool:
+    """Whether a change was reported."""
     try:
         async with asyncio.timeout(5):
             await changed.wait()
@@ -73,11 +73,11 @@ def test_links_are_not_followed_and_new_folders_are_watched(folder: Path) -> Non
         assert watcher.count == 3
         await come_to(3)
         (folder / "a" / "deep" / "new").mkdir()
-        assert await settle(changed)
+        assert await run_until_idle(changed)
         assert await watcher.watch(scan(folder).folders)
         await come_to(4)
         (folder / "a" / "deep" / "new" / "file").write_bytes(b"1")
-        assert await settle(changed)
+        assert await run_until_idle(changed)
         changed.clear()
         assert not await watcher.watch(scan(folder).folders)
         await watcher.close()

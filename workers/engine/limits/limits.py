@@ -120,7 +120,7 @@ class Limits:
         return self._needed > 0
 
     @property
-    def trouble(self) -> str:
+    def disk_problem(self) -> str:
         """Why downloads are stopped; empty if they run."""
         room = self._room
         return f"NO_ROOM: {room.text}: {_CONSEQUENCE}" if self.full and room is not None else ""

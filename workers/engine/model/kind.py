@@ -78,13 +78,14 @@ def inspect(
     *,
     given: Kind | None = None,
     secrets: Sequence[bytes] = (),
-    noted: bytes | None = None,
+    recorded: bytes | None = None,
 ) -> Finding:
     """Detect what `key` names from its manifest and first two blocks (None: not stored).
 
     `given` is the kind given by a person, which overrides detection, since an encrypted drive or bee looks
     like any core. Block 0 of a drive may name the blobs core; otherwise its key follows from the manifest.
-    `secrets` are encryption keys that may read it; `noted` is the blobs core that one of them showed earlier.
+    `secrets` are encryption keys that may read it; `recorded` is the blobs core that one of them showed
+    earlier.
     """
     if given is Kind.CORE or given is Kind.BEE:
         return Finding(given)
@@ -96,7 +97,7 @@ def inspect(
     if seen is Kind.CORE and (plain := _unlock(key, manifest, block0, block1, secrets)) is not None:
         return inspect(key, manifest, *plain, given=given)._replace(unlocked=True)
     if seen is Kind.CORE:
-        return _unreadable(block0, derived, given, noted)
+        return _unreadable(block0, derived, given, recorded)
     feed = Header.decode(block0).content_feed
     if feed is not None and len(feed) >= KEY_BYTES:
         return Finding(Kind.DRIVE, blobs=feed[:KEY_BYTES])
@@ -105,11 +106,11 @@ def inspect(
     return Finding(Kind.BEE)
 
 
-def _unreadable(block0: bytes, derived: bytes | None, given: Kind | None, noted: bytes | None) -> Finding:
+def _unreadable(block0: bytes, derived: bytes | None, given: Kind | None, recorded: bytes | None) -> Finding:
     """A core that cannot be read. It may be a drive that needs an encryption key."""
     doubtful = may_be_encrypted(block0)
-    if derived is None and noted is not None and doubtful:
-        return Finding(Kind.DRIVE, blobs=noted)
+    if derived is None and recorded is not None and doubtful:
+        return Finding(Kind.DRIVE, blobs=recorded)
     sealed = derived is None and doubtful and len(block0) == _SEALED_BYTES
     if given is Kind.DRIVE:
         return Finding(Kind.DRIVE, blobs=derived, sealed=sealed)

@@ -70,7 +70,7 @@ class EngineProcess:
     def _on_removed(self, key: bytes) -> None:
         self._facts.remove(key)
         self._reports.remove(key)
-        self._titles.forget(key)
+        self._titles.discard(key)
 
     def _on_deleted(self, key: bytes) -> None:
         self._facts.remove(key)
@@ -99,7 +99,7 @@ class EngineProcess:
                     self._prover.put(command)
                 case "configure":
                     self._configure(command)
-                case "look_again":
+                case "search_again":
                     for key in command["keys"]:
                         self._parts.engine.reopen(bytes.fromhex(key))
                 case "refresh":

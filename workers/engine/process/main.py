@@ -10,7 +10,7 @@ Standard input, one command a line:
 * `{"cmd":"configure","quota_bytes","headroom_bytes","up","down","max_blocks","max_peers","hold"}`: limits
   (rates as on the command line, docs/cli.md); `hold` stops downloads. Absent fields stay unchanged.
 * `{"cmd":"refresh"}`: write the status of every key.
-* `{"cmd":"look_again","keys"}`: other replicas have blocks of these keys that were given up here: look for
+* `{"cmd":"search_again","keys"}`: other replicas have blocks of these keys that were given up here: look for
   them.
 * `{"cmd":"stop"}`, and the end of standard input: leave the network, flush, end.
 

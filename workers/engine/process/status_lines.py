@@ -61,7 +61,7 @@ class StatusLines:
             everything, self._everything = self._everything, False
             self._wake.clear()
             seeds = engine.status().seeds if everything else engine.changes()
-            changed = self._reports.changes(seeds, everything=everything, no_room=limits.trouble)
+            changed = self._reports.changes(seeds, everything=everything, no_room=limits.disk_problem)
             totals, moment = engine.totals(), time.monotonic()
             self._down.sample(totals.bytes_in, moment)
             self._up.sample(totals.bytes_out, moment)

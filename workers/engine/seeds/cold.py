@@ -249,9 +249,9 @@ def load_cold(wanted: Wanted, stored: Callable[[bytes], CoreInfo | None]) -> Col
     return Cold(wanted, memo.kind, cores, memo.readable, gaps=gaps)
 
 
-def _found(info: CoreInfo, role: Role | None, noted: tuple[int, int] | None) -> ColdCore | None:
-    """The core as stored, if exactly what was `noted` (blocks and bytes) is stored."""
-    have, size = (info.length, info.byte_length) if noted is None else noted
+def _found(info: CoreInfo, role: Role | None, recorded: tuple[int, int] | None) -> ColdCore | None:
+    """The core as stored, if exactly what was `recorded` (blocks and bytes) is stored."""
+    have, size = (info.length, info.byte_length) if recorded is None else recorded
     if info.have != have:
         return None
     return ColdCore(info.key, role, info.fork, info.length, info.byte_length, have, size)

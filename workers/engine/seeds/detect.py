@@ -33,9 +33,9 @@ def detect_kind(
     and `secrets` are encryption keys that may read it."""
     core = part.core
     kind = given or (Kind.DRIVE if remembered(core) is Kind.DRIVE else None)
-    noted = memo.second if memo is not None and memo.kind is Kind.DRIVE else None
+    recorded = memo.second if memo is not None and memo.kind is Kind.DRIVE else None
     block0, block1 = core.get(0), core.get(1)
-    found = inspect(core.key, core.manifest, block0, block1, given=kind, secrets=secrets, noted=noted)
+    found = inspect(core.key, core.manifest, block0, block1, given=kind, secrets=secrets, recorded=recorded)
     if found.kind is None and core.length and part.full:
         # Its first block is unavailable: it counts as a core, unless peers have its blobs core
         return Finding(Kind.CORE, probe=derived_blobs_key(core.key, core.manifest))

@@ -20,7 +20,7 @@ LATER_REPEAT = 60.0
 LONGEST_REPEAT = 600.0
 """Seconds between two lookups of a key that stays behind (as hyperswarm lib/peer-discovery.js)."""
 
-LOOK_TIME = 30.0
+LOOKUP_TIME = 30.0
 """Seconds of lookups for a key that was complete when added and has no peers."""
 
 CATCH_UP = 5.0
@@ -31,35 +31,35 @@ CATCH_UP = 5.0
 class Lookups:
     """Decides for one key. `spread` (0 to 1) differs between keys, so that they do not all look at once.
 
-    `looked`: a complete key need not look.
+    `asked`: a complete key need not look.
     """
 
     spread: float
-    looked: bool = False
+    asked: bool = False
     _repeat: float = FIRST_REPEAT
     _repeat_at: float | None = None
     _had_peers: bool = False
-    _look_until: float | None = None
+    _lookup_until: float | None = None
     _behind_since: float | None = None
 
     def wants(self, *, complete: bool, peers: int, now: float) -> bool:
         """Whether lookups should run now."""
         if not complete:
-            self._look_until = None
+            self._lookup_until = None
             if self._behind_since is None:
                 self._behind_since = now
-            return not (self.looked and peers and now < self._behind_since + CATCH_UP)
+            return not (self.asked and peers and now < self._behind_since + CATCH_UP)
         self._repeat_at = self._behind_since = None
         if peers:
-            self.looked = True  # connected peers announce what is new
-        if self.looked:
-            self._look_until = None
+            self.asked = True  # connected peers announce what is new
+        if self.asked:
+            self._lookup_until = None
             return False
-        if self._look_until is None:
+        if self._lookup_until is None:
             # Just started complete: what is known is here, but is it all there is?
-            self._look_until = now + LOOK_TIME
-        self.looked = now >= self._look_until
-        return not self.looked
+            self._lookup_until = now + LOOKUP_TIME
+        self.asked = now >= self._lookup_until
+        return not self.asked
 
     def repeats(self, *, complete: bool, peers: int, now: float) -> bool:
         """Whether to look again now, instead of waiting for the swarm's own schedule."""
@@ -78,6 +78,6 @@ class Lookups:
 
     def next_deadline(self, now: float) -> float | None:
         """When the results may change by time alone."""
-        if self._behind_since is not None and self.looked and now < self._behind_since + CATCH_UP:
+        if self._behind_since is not None and self.asked and now < self._behind_since + CATCH_UP:
             return self._behind_since + CATCH_UP
-        return self._repeat_at if self._repeat_at is not None else self._look_until
+        return self._repeat_at if self._repeat_at is not None else self._lookup_until

@@ -45,6 +45,6 @@ class Problems:
             log.error("key %s failed", "-" if key is None else encode_key(key), exc_info=error)
         self._emit(Problem(key=key, code=failure.code, message=str(failure)))
 
-    def forget(self, key: bytes) -> None:
+    def discard(self, key: bytes) -> None:
         """The key is no longer seeded."""
         self._emitted.pop(key, None)

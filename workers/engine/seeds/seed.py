@@ -17,11 +17,11 @@ from ..model.status import SeedStatus, State, state_of
 from ..settings.key_list import Wanted
 from .blobs_length import RequiredBlobs
 from .cold import Cold, ColdCore, SeedRecord, amounts_of
+from .core_problems import doubts_of, problems_of, too_many_blocks, too_many_cores
 from .detect import all_lack, detect_kind, detection_basis, remembered
 from .peer_counters import PeerCounters, PeerDelta
 from .totals import Head, SeedTotals, recorded, totals_of
 from .tracked_core import TrackedCore
-from .trouble import doubts_of, too_many_blocks, too_many_cores, trouble_of
 
 DETECT_TIMEOUT = 3.0
 """Seconds that a complete core which may be an encrypted drive waits for a peer that has its blobs core. No
@@ -179,7 +179,7 @@ class Seed:
         return now >= self._fed[1] + STARVED_SECONDS
 
     @property
-    def settled(self) -> bool:
+    def idle(self) -> bool:
         """Whether nothing is left to do, as far as peers report."""
         if not self.synced or self._failed or not self.complete or self._awaiting:
             return False
@@ -201,12 +201,12 @@ class Seed:
             for part in self._open_parts:
                 part.session.set_active(active)
 
-    def note(self) -> None:
+    def record(self) -> None:
         """Store the record for a restart with the main core."""
         self._main.session.meta = self.put_away().memo.encode()
 
     def put_away(self) -> Cold:
-        """The cold form of a settled key, to use once it is closed."""
+        """The cold form of an idle key, to use once it is closed."""
         assert self.kind is not None
         roles = {part.core.key: role for part, role in self.parts}
         cores = (part.core for part in self._open_parts)
@@ -277,13 +277,13 @@ class Seed:
 
     def review(self, now: float) -> float | None:
         """Act on the state of the cores. Returns when to call again at the latest, or None."""
-        looks = [part.fullness.review(now) for part in self._open_parts]
+        checks = [part.fullness.review(now) for part in self._open_parts]
         self._detect_kind()
         self._limit_blocks()
         self._emit_peers()
         self._emit_problems()
         self._awaiting = any(part.fullness.busy(now) for part in self._open_parts)
-        deadlines = (self._emit_progress(now), self._emit_synced(now), *looks)
+        deadlines = (self._emit_progress(now), self._emit_synced(now), *checks)
         if self._main.full and not self._needed.finished:
             self._needed.update(self._main.core)  # in any case: nothing else may ask for it now
             return now  # the db is looked through in portions: go on in the next turn
@@ -426,8 +426,8 @@ class Seed:
 
     def _emit_problems(self) -> None:
         for part in self._open_parts:
-            if part.troubled:
-                for event in trouble_of(self.key, part, failed=self._failed):
+            if part.has_problems:
+                for event in problems_of(self.key, part, failed=self._failed):
                     self._emit(event)
                 self._failed |= part.conflict
 
@@ -478,7 +478,7 @@ class Seed:
         self._emit_heads()  # of what `synced` is about
         totals = self._count()
         if totals.unavailable_blocks:
-            self.note()  # now: the peer that had the blocks may never return to report that it lacks them
+            self.record()  # now: the peer that had the blocks may never return to report that it lacks them
         self._emit(
             Synced(
                 key=self.key,

@@ -75,12 +75,12 @@ class StageMachine:
         assert self._stage is not None  # no step of this class removes it
         return self._stage
 
-    def step(self, *, settled: bool, peers: int, now: float) -> Stage:
-        """Advance to and return the current stage. `settled`: nothing is left to do, as far as peers
+    def step(self, *, idle: bool, peers: int, now: float) -> Stage:
+        """Advance to and return the current stage. `idle`: nothing is left to do, as far as peers
         report. Raises ValueError if it is cold."""
-        if not settled and self._stage is Stage.ACTIVE:
+        if not idle and self._stage is Stage.ACTIVE:
             self._since = None  # the most frequent case: Step.BEHIND changes nothing else
-        elif not settled:
+        elif not idle:
             self._move(Step.BEHIND)
         elif self._stage is Stage.ACTIVE:
             self._wait(REST_AFTER, now)

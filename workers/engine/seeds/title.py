@@ -208,7 +208,7 @@ class Titles:
             self._due[key] = None
             self._wake.set()
 
-    def forget(self, key: bytes) -> None:
+    def discard(self, key: bytes) -> None:
         """The key is no longer seeded."""
         self._known.pop(key, None)
         self._due.pop(key, None)

@@ -32,7 +32,7 @@ class TopicSubscription(Generic[T]):
         """Look up peers, look again, or stop. Returns when to call again at the latest, or None."""
         lookups = self._lookups
         if lookups is None:
-            lookups = self._lookups = Lookups(self._spread, looked=True)
+            lookups = self._lookups = Lookups(self._spread, asked=True)
         looking = lookups.wants(complete=complete, peers=peers, now=now) or not self._announce
         again = lookups.repeats(complete=complete, peers=peers, now=now)
         if looking is not self._looking or again:

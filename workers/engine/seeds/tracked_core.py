@@ -92,8 +92,8 @@ class TrackedCore:
         return (blocks, core.byte_length - core.have_bytes) if blocks else (0, 0)
 
     @property
-    def troubled(self) -> bool:
-        """Whether `trouble_of` may have events."""
+    def has_problems(self) -> bool:
+        """Whether `problems_of` may have events."""
         return bool(self.conflict or self.forks or self.corrupt) or self.backed_off is not None
 
     def gaps(self) -> CoreGaps:
@@ -113,7 +113,7 @@ class TrackedCore:
         self._unsubscribe()
         self.session.close()
 
-    def _note_head(self) -> None:
+    def _record_head(self) -> None:
         before, now = self._head, (self.core.fork, self.core.length)
         self._head = now
         if now[0] > before[0]:
@@ -127,7 +127,7 @@ class TrackedCore:
                 self.corrupt += notice.lost[1] - notice.lost[0]
             elif self._own and notice.lost is not None:
                 self.session.download(False)
-            self._note_head()
+            self._record_head()
             if self.decisive:
                 self._changed(True)
                 return

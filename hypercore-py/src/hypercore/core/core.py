@@ -387,11 +387,11 @@ class Core:
         head_is_sound = self.check_head()
         lost: list[tuple[int, int]] = []
 
-        def note(change: Change) -> None:
+        def record(change: Change) -> None:
             if change.corrupt and change.lost is not None:
                 lost.append(change.lost)
 
-        self.add_listener(note)
+        self.add_listener(record)
         try:
             for number, contradicts in scrub_order(self._nodes, lambda: self.head, self.bitfield, start):
                 if contradicts:
@@ -404,7 +404,7 @@ class Core:
                 while lost:
                     yield from ((index, False) for index in range(*lost.pop(0)))
         finally:
-            self.remove_listener(note)
+            self.remove_listener(record)
 
     # --- corruption
 

@@ -37,13 +37,13 @@ PAGE_CACHE_BYTES = 16 << 20
 
 
 class FlushState(Enum):
-    """State of a flush. After SETTLED the next one may begin."""
+    """State of a flush. After CLOSED the next one may begin."""
 
     PREPARED = "prepared"
     RUNNING = "running"
     WRITTEN = "written"
     FAILED = "failed"
-    SETTLED = "settled"
+    CLOSED = "closed"
 
 
 class FlushStep(Enum):
@@ -58,15 +58,15 @@ class FlushStep(Enum):
 
 TRANSITIONS: Mapping[tuple[FlushState, FlushStep], FlushState] = {
     (FlushState.PREPARED, FlushStep.RUN): FlushState.RUNNING,
-    (FlushState.PREPARED, FlushStep.ABANDON): FlushState.SETTLED,
+    (FlushState.PREPARED, FlushStep.ABANDON): FlushState.CLOSED,
     (FlushState.RUNNING, FlushStep.SUCCEED): FlushState.WRITTEN,
     (FlushState.RUNNING, FlushStep.FAIL): FlushState.FAILED,
-    (FlushState.WRITTEN, FlushStep.FINISH): FlushState.SETTLED,
-    (FlushState.WRITTEN, FlushStep.ABANDON): FlushState.SETTLED,
-    (FlushState.FAILED, FlushStep.ABANDON): FlushState.SETTLED,
+    (FlushState.WRITTEN, FlushStep.FINISH): FlushState.CLOSED,
+    (FlushState.WRITTEN, FlushStep.ABANDON): FlushState.CLOSED,
+    (FlushState.FAILED, FlushStep.ABANDON): FlushState.CLOSED,
 }
 """All that can happen to a flush; anything else is a mistake of the caller. One that is running when it is
-abandoned goes on, and is only marked (`Flush.detached`); one that is settled stays so."""
+abandoned goes on, and is only marked (`Flush.detached`); one that is closed stays so."""
 
 
 class Flush:
@@ -116,7 +116,7 @@ class Flush:
             if self.state is FlushState.RUNNING:
                 self.detached = True
                 return
-            if self.state is FlushState.SETTLED:
+            if self.state is FlushState.CLOSED:
                 return
             self._step(FlushStep.ABANDON)
         self._store.flush_abandoned(self._cores)
@@ -207,7 +207,7 @@ class Store:
             if row is None:
                 return False
             core_id = row.id
-        self.backend.forget(core_id)
+        self.backend.close_files(core_id)
         self._removed.add(core_id)
         return True
 

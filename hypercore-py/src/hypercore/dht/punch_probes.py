@@ -30,7 +30,7 @@ MAX_GUESSES = 1750
 """Bytes that each side sends where one NAT is random. One punch in a thousand fails."""
 GUESS_SECONDS = 0.02
 """Seconds between two of these bytes: 50 a second, half a minute in all."""
-SETTLE_SECONDS = 0.1
+LEAD_SECONDS = 0.1
 """Seconds from the opening of the last socket to the first byte that should arrive."""
 PORTS = range(1000, 65536)
 """Ports that are guessed (holepuncher.js `randomPort`)."""
@@ -72,7 +72,7 @@ def birthday_probes(address: Address) -> Iterator[Volley]:
         last = opened.stop == MAX_HOLES
         yield (
             [Probe(address, LOW_TTL, hole) for hole in opened],
-            SETTLE_SECONDS if last else GUESS_SECONDS,
+            LEAD_SECONDS if last else GUESS_SECONDS,
         )
     for number in range(MAX_GUESSES):
         # The other side guesses by now; bytes that come earlier may look like an attack

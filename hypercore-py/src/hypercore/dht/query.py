@@ -218,13 +218,13 @@ class Query:
         call: Call | None = None
 
         def answered(reply: Reply) -> None:
-            self._forget(call)
+            self._discard(call)
             self._seen[address] = _DONE
             self._give_up(distance)
             self._answered(reply)
 
         def timed_out() -> None:
-            self._forget(call)
+            self._discard(call)
             referrers, self._seen[address] = self._seen[address], _DOWN
             for referrer in referrers:
                 self._host.down_hint(referrer, address)
@@ -259,7 +259,7 @@ class Query:
         if at < len(self._hopeful) and self._hopeful[at] == distance:
             del self._hopeful[at]
 
-    def _forget(self, call: Call | None) -> None:
+    def _discard(self, call: Call | None) -> None:
         if call is not None:
             self._calls.discard(call)
             self._slow.discard(call)
@@ -315,14 +315,14 @@ class Query:
         call: Call | None = None
 
         def answered(answer: Reply) -> None:
-            self._forget(call)
+            self._discard(call)
             if answer.error == RpcError.NONE:
                 self.committed += 1
             if not self._calls:
                 self._end()
 
         def timed_out() -> None:
-            self._forget(call)
+            self._discard(call)
             if not self._calls:
                 self._end()
 

@@ -214,7 +214,7 @@ class Store:
             if inbound.target is None or (command in NEED_TOKEN and inbound.request.token is None):
                 return
             if inbound.request.token is not None:
-                self._budget.note_proven(inbound.source.host, now)
+                self._budget.record_proven(inbound.source.host, now)
             try:
                 handle(inbound, inbound.target, now)
             except FrameDecodeError:

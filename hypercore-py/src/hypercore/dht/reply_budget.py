@@ -65,7 +65,7 @@ class ReplyBudget:
         )
         self._proven: TtlMap[str, bool] = TtlMap(max_items=MAX_PROVEN_HOSTS, lifetime=PROVEN_SECONDS, now=now)
 
-    def note_proven(self, host: str, now: float) -> None:
+    def record_proven(self, host: str, now: float) -> None:
         """`host` has used one of our tokens: it receives at its address."""
         self._proven.set(host, True, now)
 

@@ -40,7 +40,7 @@ RELAY_SECONDS = 15.0
 MAX_MEETINGS = 32
 """Clients for which we dial a blind relay at a time. A client may name any relay; beyond this number clients
 must connect otherwise. Ours."""
-FORGET_SECONDS = 10.0
+DISCARD_SECONDS = 10.0
 """Seconds for which an answer is kept for repetitions after the session ended."""
 
 
@@ -200,7 +200,7 @@ class ServerCore:
                 remote_firewall=remote.firewall,
                 random_bytes=self._random_bytes,
             )
-            self._sessions.note_hosts(session)
+            self._sessions.record_hosts(session)
             self._wait(session, now + PATH_SECONDS)
             relay = own or remote.relay_through
             if relay is not None and self._meetings() < MAX_MEETINGS:
@@ -292,7 +292,7 @@ class ServerCore:
             session.round = remote.round
             verified = via_own_relay and remote.remote_token == token
             puncher.update(remote, client.host if verified else None)
-            self._sessions.note_hosts(session)
+            self._sessions.record_hosts(session)
         hopeless = profile.firewall == Firewall.UNKNOWN or (
             profile.firewall >= Firewall.RANDOM and puncher.remote_firewall >= Firewall.RANDOM
         )
@@ -364,7 +364,7 @@ class ServerCore:
 
     def _due(self, session: Session, now: float) -> None:
         if session.over:
-            self._sessions.forget(session)
+            self._sessions.discard(session)
             return
         puncher = session.puncher
         if puncher is not None and puncher.punching:
@@ -410,7 +410,7 @@ class ServerCore:
         if session.random:
             session.random = False
             self._random_punches.end(now)
-        session.deadline = now + FORGET_SECONDS
+        session.deadline = now + DISCARD_SECONDS
         self._schedule(session)
 
 

@@ -146,7 +146,7 @@ class SessionTable:
         for sessions in self._awaited.values():
             yield from sessions
 
-    def note_hosts(self, session: Session) -> None:
+    def record_hosts(self, session: Session) -> None:
         """The possible hosts of the session's client have changed."""
         hosts = frozenset[str]() if session.over or session.puncher is None else session.puncher.hosts
         for host in session.hosts - hosts:
@@ -191,7 +191,7 @@ class SessionTable:
     def end(self, session: Session, step: Step) -> None:
         """The session has ended; its answer is kept, up to MAX_ANSWERS."""
         session.move(step)
-        self.note_hosts(session)
+        self.record_hosts(session)
         awaited = self._awaited.get(session.via, {})
         if session in awaited:
             del awaited[session]
@@ -200,9 +200,9 @@ class SessionTable:
         kept = self._answered if session.connected else self._failed
         kept[session] = None
         if len(kept) > MAX_ANSWERS:
-            self.forget(next(iter(kept)))
+            self.discard(next(iter(kept)))
 
-    def forget(self, session: Session) -> None:
+    def discard(self, session: Session) -> None:
         (self._answered if session.connected else self._failed).pop(session, None)
         del self._by_noise[session.noise]
         del self._by_slot[session.slot]

@@ -64,12 +64,12 @@ class TtlMap(Generic[K, V]):
         return len(self._fresh) + len(self._stale)
 
     def get(self, key: K, now: float) -> V | None:
-        self._forget(now)
+        self._expire(now)
         value = self._fresh.get(key)
         return self._stale.get(key) if value is None else value
 
     def set(self, key: K, value: V, now: float) -> None:
-        self._forget(now)
+        self._expire(now)
         self._stale.pop(key, None)
         self._fresh[key] = value
         if len(self._fresh) >= self._max_items:
@@ -79,7 +79,7 @@ class TtlMap(Generic[K, V]):
         self._fresh.pop(key, None)
         self._stale.pop(key, None)
 
-    def _forget(self, now: float) -> None:
+    def _expire(self, now: float) -> None:
         for _ in range(self._generations.turns(now)):
             self._turn()
 
@@ -98,7 +98,7 @@ class SharedTtlMap(TtlMap[K, V]):
 
     def bring(self, key: K, value: V, now: float, owner: str) -> bool:
         """Set an entry. False if the owner has its share of new ones."""
-        self._forget(now)
+        self._expire(now)
         if key not in self._fresh:
             brought = self._of_owner.get(owner, 0)
             if brought >= share(len(self._fresh), self._max_items):
@@ -248,7 +248,7 @@ class RecordCache:
     def add(self, topic: bytes, public_key: bytes, record: bytes, now: float, owner: str = "") -> bool:
         """Add a record. It replaces the oldest one of a full topic. False if `owner` has its share of new
         ones (see `share`)."""
-        self._forget(now)
+        self._expire(now)
         peers = self._fresh.get(topic, {})
         if public_key not in peers:
             brought = self._of_owner.get(owner, 0)
@@ -274,7 +274,7 @@ class RecordCache:
 
     def sample(self, topic: bytes, count: int, rng: Random, now: float) -> list[bytes]:
         """Up to `count` records, a random sample if there are more."""
-        self._forget(now)
+        self._expire(now)
         records = [
             *self._fresh.get(topic, {}).values(),
             *self._stale.get(topic, {}).values(),
@@ -284,7 +284,7 @@ class RecordCache:
             records[i], records[j] = records[j], records[i]
         return records[:count]
 
-    def _forget(self, now: float) -> None:
+    def _expire(self, now: float) -> None:
         for _ in range(self._generations.turns(now)):
             self._turn()
 

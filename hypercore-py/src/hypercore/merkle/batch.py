@@ -3,7 +3,7 @@
 The hash of a parent covers only the *sum* of its children's sizes, so a peer that sends both children could
 shift bytes from one to the other. A node computed here from its content (a block, two children) has a proven
 size once its hash is proven, and so has its sibling. If both siblings came from the peer, the pair is
-recorded in `pairs`: see `settle`.
+recorded in `pairs`: see `partition_proof`.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def upgrade_nodes(start: int, length: int) -> Iterator[int]:
         yield root
 
 
-def settle(
+def partition_proof(
     new: list[Node], pairs: Sequence[tuple[Node, Node]], nodes: NodeSource
 ) -> tuple[list[Node], list[Node]]:
     """Divide the nodes of a verified proof into those to keep and those whose sizes are only claims.

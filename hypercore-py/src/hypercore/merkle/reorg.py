@@ -17,7 +17,7 @@ from ..manifest import Manifest
 from ..node import Node
 from ..wire.data import Data
 from ..wire.request import RequestHash
-from .batch import TreeBatch, settle
+from .batch import TreeBatch, partition_proof
 from .flat_tree import depth, left_child, left_span, right_child, right_span
 from .head import TreeHead
 from .source import NodeSource
@@ -105,7 +105,7 @@ class Reorg:
         self._descend(new)
 
     def _keep(self, new: list[Node], pairs: list[tuple[Node, Node]]) -> None:
-        proven, _ = settle(new, pairs, self._nodes)
+        proven, _ = partition_proof(new, pairs, self._nodes)
         self.new_nodes += proven
 
     def _is_shared(self, node: Node) -> bool:

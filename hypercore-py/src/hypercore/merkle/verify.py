@@ -18,7 +18,7 @@ from ..errors import InvalidChecksum, InvalidProof, InvalidSignature
 from ..manifest import Manifest, Prologue
 from ..node import Node, new_node
 from ..wire.data import Data, DataUpgrade
-from .batch import TreeBatch, apply_upgrade, settle
+from .batch import TreeBatch, apply_upgrade, partition_proof
 from .flat_tree import full_roots, right_span
 from .hashing import leaf_node, parent_hash
 from .head import TreeHead
@@ -65,7 +65,7 @@ def verify_data(
         _expect_stored(tip, nodes)
     loose: Sequence[Node] = ()
     if pairs:
-        new, loose = settle(new, pairs, nodes)
+        new, loose = partition_proof(new, pairs, nodes)
     return _not_upgraded(data, new, loose, manifest, key)
 
 
@@ -76,7 +76,7 @@ def verify_standalone(data: Data, key: bytes, manifest: Manifest | None) -> Veri
     proven to be a part of that head. Raises as `verify_data`.
     """
     batch, learned = verify_signed_tree(data, key, manifest)
-    new, loose = settle(batch.new, batch.pairs, _NO_NODES)
+    new, loose = partition_proof(batch.new, batch.pairs, _NO_NODES)
     return _upgraded(data, batch, new, loose, manifest, learned)
 
 
@@ -126,7 +126,7 @@ def _verify_upgrade(
             _expect_stored(root, nodes)
     elif batch.upgraded and not verify_head(effective, key, batch, upgrade.signature):
         raise InvalidSignature(f"the signature of the tree of {batch.length} blocks does not hold")
-    new, loose = settle(batch.new, batch.pairs, nodes)
+    new, loose = partition_proof(batch.new, batch.pairs, nodes)
     if stale is None and batch.upgraded:
         return _upgraded(data, batch, new, loose, manifest, effective)
     return _not_upgraded(data, new, loose, manifest, key)

@@ -302,7 +302,7 @@ class Muxer:
         if self.closed:
             return  # `shutdown` is about to close the channel
         self._send_control(CLOSE, channel.local_id)
-        self._forget(channel)
+        self._discard(channel)
         channel.over(CloseReason.LOCAL, now)
 
     # --- receiving ------------------------------------------------------------------------------------------
@@ -394,7 +394,7 @@ class Muxer:
     def _receive_close(self, r: Reader, now: float) -> None:
         remote = self._remote.get(r.uint())
         if type(remote) is Channel:
-            self._forget(remote)
+            self._discard(remote)
             remote.over(CloseReason.REMOTE, now)
         elif type(remote) is Pending:
             # Its number stays taken at the peer until we answer, and the channel is closed: reject it
@@ -425,7 +425,7 @@ class Muxer:
         del self._remote[pending.remote_id]
         self._send_reject(pending.remote_id)
 
-    def _forget(self, channel: Channel) -> None:
+    def _discard(self, channel: Channel) -> None:
         """Remove a channel from the tables. Its number is free at once if the peer had opened it too."""
         del self._local[channel.local_id]
         if channel.opened:

@@ -31,11 +31,11 @@ class Availability:
     region, only whole pages are.
     """
 
-    __slots__ = ("_budget", "_lacking", "avoided", "blocks", "forgotten")
+    __slots__ = ("_budget", "_lacking", "avoided", "blocks", "discarded")
 
     def __init__(self, budget: FieldBudget) -> None:
         self.blocks = Bitfield(max_pages=MAX_REMOTE_PAGES)
-        self.forgotten = False
+        self.discarded = False
         """Whether some of its announcements were dropped to save memory."""
         self._budget = budget
         self._lacking = _NONE
@@ -75,14 +75,14 @@ class Availability:
         """Whether it has all of start..end."""
         return self.blocks.first_unset(start, end) is None
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Drop the announced blocks, to free memory."""
-        self.blocks.forget_pages()
-        self.forgotten = True
+        self.blocks.discard_pages()
+        self.discarded = True
 
     def close(self) -> None:
         """The peer is closed: release its share of the budget."""
-        self._budget.note(self, 0)
+        self._budget.record(self, 0)
 
     def on_range(self, start: int, length: int, known: int, *, drop: bool) -> None:
         """The peer has start..start + length, or with `drop` has them no longer; `known` is the length of the
@@ -90,7 +90,7 @@ class Availability:
         end = start + length
         self.blocks.extent = _extent(known)
         self.blocks.set_range(start, end, not drop)
-        self._budget.note(self, self.blocks.held_bytes)
+        self._budget.record(self, self.blocks.held_bytes)
         if self._lacking:
             self._lacking.remove(start, end)
 
@@ -100,7 +100,7 @@ class Availability:
             raise RemoteProtocolError(f"a bitfield starts at bit {start}, which is not a multiple of 32")
         self.blocks.extent = _extent(known)
         self.blocks.load_words(start, words)
-        self._budget.note(self, self.blocks.held_bytes)
+        self._budget.record(self, self.blocks.held_bytes)
         if self._lacking:
             self._lacking.remove(start, start + 8 * len(words))
 

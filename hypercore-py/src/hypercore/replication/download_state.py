@@ -104,8 +104,8 @@ class DownloadState:
     def reset_backoff(self) -> None:
         """Request refused blocks, and dropped announcements, again."""
         self.availability.clear_refusals()
-        if self.availability.forgotten:
-            self.availability.forgotten = False
+        if self.availability.discarded:
+            self.availability.discarded = False
             self.wants.clear()
         self.head_refused = self.paused = False
         self.head_failures //= 2

@@ -95,7 +95,7 @@ class Downloader:
                 room -= 1
         down.starved = room > 0
         if down.starved:
-            if down.availability.forgotten:
+            if down.availability.discarded:
                 self._retry_later(peer, now)
             self._ask_about_missing(peer, end)
 

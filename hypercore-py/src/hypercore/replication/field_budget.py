@@ -8,7 +8,7 @@ from .config import MAX_REMOTE_FIELD_BYTES
 
 
 class Field(Protocol):
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Drop the announced blocks. They are requested again later."""
 
 
@@ -20,11 +20,11 @@ class FieldBudget:
         self.limit = limit
         self.held = 0
         """Bytes held by all fields."""
-        self.forgotten = 0
+        self.discarded = 0
         """Number of dropped fields."""
         self._holders: dict[Field, int] = {}
 
-    def note(self, field: Field, size: int) -> None:
+    def record(self, field: Field, size: int) -> None:
         """Count `size` bytes for the field. It, or others, may be dropped before this returns."""
         before = self._holders.get(field, 0)
         if size == before:
@@ -41,7 +41,7 @@ class FieldBudget:
         """Drop the largest fields until a quarter of the budget is free."""
         for field in sorted(self._holders, key=self._holders.__getitem__, reverse=True):
             self.held -= self._holders.pop(field)
-            self.forgotten += 1
-            field.forget()
+            self.discarded += 1
+            field.discard()
             if self.held <= self.limit * 3 // 4:
                 break

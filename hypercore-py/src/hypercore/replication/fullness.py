@@ -310,7 +310,7 @@ class Fullness:
         """
         core = self._host.core
         length = core.head.length
-        if peer.remote_length < length or not peer.may_be_asked or peer.down.availability.forgotten:
+        if peer.remote_length < length or not peer.may_be_asked or peer.down.availability.discarded:
             return False
         if peer.remote_downloading and peer.remote_wants.overlaps(first, length):
             return False

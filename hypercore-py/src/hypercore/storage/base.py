@@ -147,7 +147,7 @@ class Backend(Protocol):
     def commit(self, batch: Batch) -> None:
         """Make a batch durable, all of it or, if it raises, no visible part."""
 
-    def forget(self, core_id: int) -> None:
+    def close_files(self, core_id: int) -> None:
         """Close the file of a core that will be removed."""
 
     def disk_bytes(self) -> int:

@@ -73,7 +73,7 @@ class BlockFiles:
         while self._open:
             os.close(self._open.popitem()[1])
 
-    def forget(self, core_id: int) -> None:
+    def close_files(self, core_id: int) -> None:
         """Closes the file of a core, if it is open."""
         descriptor = self._open.pop(core_id, None)
         if descriptor is not None:

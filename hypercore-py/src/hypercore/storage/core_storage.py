@@ -186,7 +186,7 @@ class CoreStorage:
     def remove(self) -> None:
         """The core is deleted from the store: drop its changes."""
         self._shared.dirty.discard(self)
-        self._shared.cache.forget(self.id, 0, 1 << 62)
+        self._shared.cache.discard(self.id, 0, 1 << 62)
         for waiting in (self._waiting, self._saving):
             if waiting is not None:
                 self._count(-waiting.discard(0, None))

@@ -147,8 +147,8 @@ class DiskBackend:
         with _database("cannot read what the program keeps"):
             return [row[0] for row in self._reader.execute(query, (prefix, prefix + "\x7f"))]
 
-    def forget(self, core_id: int) -> None:
-        self._files.forget(core_id)
+    def close_files(self, core_id: int) -> None:
+        self._files.close_files(core_id)
 
     def disk_bytes(self) -> int:
         try:

@@ -61,7 +61,7 @@ class MemoryBackend:
     def meta_names(self, prefix: str) -> list[str]:
         return sorted(name for name in self._meta if name.startswith(prefix))
 
-    def forget(self, core_id: int) -> None:
+    def close_files(self, core_id: int) -> None:
         """Nothing is open."""
 
     def disk_bytes(self) -> int:

@@ -62,7 +62,7 @@ class PageCache:
             self._bytes -= len(page) + self.OVERHEAD
         return page
 
-    def forget(self, core_id: int, first: int, end: int) -> None:
+    def discard(self, core_id: int, first: int, end: int) -> None:
         """Remove the pages first..end of a core."""
         if end - first <= len(self._pages):
             for page in range(first, end):
@@ -225,7 +225,7 @@ class NodePages:
         return held
 
     def _drop_pages(self, first: int) -> None:
-        self._cache.forget(self._id, first, max(self._end, first))
+        self._cache.discard(self._id, first, max(self._end, first))
         for number in [n for n in self._held if n >= first]:
             del self._held[number]
         for pages in (self._dirty, self._saving):

@@ -33,7 +33,7 @@ class Bans:
     def __len__(self) -> int:
         return len(self._records)
 
-    def note(self, public_key: bytes, now: float) -> float:
+    def record(self, public_key: bytes, now: float) -> float:
         """The peer has violated the protocol. Returns the seconds of its ban."""
         record = self._records.pop(public_key, None)
         bans = 0 if record is None or now > record.until + FORGIVEN_AFTER else record.bans

@@ -152,7 +152,7 @@ class SwarmPolicy:
             self._wished.discard(peer)
             peer.explicit = False
             self._explicit -= 1
-            self._forget(peer)
+            self._discard(peer)
 
     def ban(self, public_key: bytes) -> None:
         """Neither dial nor accept it any more."""
@@ -181,7 +181,7 @@ class SwarmPolicy:
             if peer is None:
                 return None
             if peer.public_key in self.links or self.refuses(peer.public_key) or not self._is_wanted(peer):
-                self._forget(peer)
+                self._discard(peer)
                 continue
             self.links[peer.public_key] = Link.DIALING
             self.dialing += 1
@@ -221,7 +221,7 @@ class SwarmPolicy:
         if peer is None:
             return None
         if self.refuses(peer.public_key):
-            self._forget(peer)
+            self._discard(peer)
             return None
         topic, evict = chosen
         self.links[peer.public_key] = Link.DIALING
@@ -272,7 +272,7 @@ class SwarmPolicy:
         peer.ended(now, client=client)
         if client:
             self._retry_later(peer, now)
-        self._forget(peer)
+        self._discard(peer)
 
     def arrives(self, public_key: bytes, *, existing_used: bool) -> Arrival:
         """A peer dialled us. `existing_used`: our connection with it has carried messages both ways."""
@@ -316,7 +316,7 @@ class SwarmPolicy:
                 peer.attempts = min(peer.attempts, MAX_ATTEMPTS)
             if peer.public_key not in self.links and self._is_wanted(peer):
                 self._enqueue(peer)
-            self._forget(peer)
+            self._discard(peer)
 
     # --- inside -------------------------------------------------------------------------------------------
 
@@ -357,6 +357,6 @@ class SwarmPolicy:
                 del self.peers[key]
                 return
 
-    def _forget(self, peer: PeerInfo) -> None:
+    def _discard(self, peer: PeerInfo) -> None:
         if peer.forgettable and peer.public_key not in self.links:
             self.peers.pop(peer.public_key, None)

@@ -22,7 +22,7 @@ REFRESH_JITTER_SECONDS = 120.0
 RETRY_SECONDS = (5.0, 10.0, 20.0, 40.0, 80.0, 120.0)
 """Waits after a refresh without any answer, by failures in a row; up to half of it is added at random."""
 
-SECOND_LOOK_SECONDS = 5.0
+SECOND_LOOKUP_SECONDS = 5.0
 """Seconds from the first announcement to a second lookup: a peer that joined at the same time was not
 announced at the first one. Up to as much is added at random."""
 
@@ -88,9 +88,9 @@ class Topic:
         "first_announce",
         "key",
         "looking",
-        "looking_again",
-        "may_look_again",
+        "may_repeat_lookup",
         "opportunistic",
+        "repeating_lookup",
         "rounds",
         "running",
         "servers",
@@ -118,9 +118,9 @@ class Topic:
         self.announced = False
         """Whether nodes may store our announcement."""
         self.first_announce = True
-        self.may_look_again = True
+        self.may_repeat_lookup = True
         """Whether a second lookup follows the next announcement."""
-        self.looking_again = False
+        self.repeating_lookup = False
         """Whether that second lookup is next."""
         self.failures = 0
         self.running = False
@@ -133,7 +133,7 @@ class Topic:
     def action(self) -> Action | None:
         """The work to do now. None: no more; the topic can be deleted."""
         if self.servers:
-            return Action.LOOKUP if self.looking_again else Action.ANNOUNCE
+            return Action.LOOKUP if self.repeating_lookup else Action.ANNOUNCE
         if self.announced:
             return Action.UNANNOUNCE
         return Action.LOOKUP if self.clients else None
@@ -187,8 +187,8 @@ class TopicSchedule:
 
     def changed(self, topic: Topic) -> None:
         """The wanted work has changed, or an application asks for a refresh: run it next."""
-        topic.looking_again = False
-        topic.may_look_again = True
+        topic.repeating_lookup = False
+        topic.may_repeat_lookup = True
         if topic.running:
             topic.stale = True
         elif topic.action is Action.ANNOUNCE and not topic.seeking and not topic.rounds:
@@ -201,8 +201,8 @@ class TopicSchedule:
         """No join looks up peers under it any more; it stays announced, and the schedule stays. A topic with
         opportunistic lookups keeps its second lookup: otherwise two peers that joined at the same time and
         were complete at once would not find each other until the second refresh."""
-        if topic.looking_again and not topic.opportunistic:
-            topic.looking_again = False
+        if topic.repeating_lookup and not topic.opportunistic:
+            topic.repeating_lookup = False
             if not topic.running and topic.waiting is None:
                 self._plan(topic, now)
 
@@ -215,10 +215,10 @@ class TopicSchedule:
                 return None
             topic.waiting = None
             if topic.action is None:
-                self._forget(topic)
+                self._discard(topic)
                 continue
             opportunistic = topic.opportunistic and topic.rounds % OPPORTUNISTIC_EVERY == 0
-            topic.looking = topic.seeking or topic.looking_again or opportunistic
+            topic.looking = topic.seeking or topic.repeating_lookup or opportunistic
             topic.sought = topic.seeking
             topic.rounds += 1
             topic.running = True
@@ -262,10 +262,10 @@ class TopicSchedule:
 
     def finished(self, topic: Topic, now: float, *, ok: bool) -> None:
         """A refresh has ended. It is repeated at once if the wanted work has changed."""
-        first = ok and topic.may_look_again and topic.action is Action.ANNOUNCE
-        topic.looking_again = first and (topic.seeking or (topic.sought and topic.opportunistic))
+        first = ok and topic.may_repeat_lookup and topic.action is Action.ANNOUNCE
+        topic.repeating_lookup = first and (topic.seeking or (topic.sought and topic.opportunistic))
         if ok:
-            topic.may_look_again = False
+            topic.may_repeat_lookup = False
         topic.running = False
         self.running -= 1
         topic.failures = 0 if ok else topic.failures + 1
@@ -275,7 +275,7 @@ class TopicSchedule:
             topic.stale = False
             self.changed(topic)
         elif topic.action is None:
-            self._forget(topic)
+            self._discard(topic)
         else:
             self._plan(topic, now)
 
@@ -323,13 +323,13 @@ class TopicSchedule:
         if topic.failures:
             wait = RETRY_SECONDS[min(topic.failures, len(RETRY_SECONDS)) - 1]
             return wait * (1 + self._rng.random() / 2)
-        if topic.looking_again:
-            return SECOND_LOOK_SECONDS * (1 + self._rng.random())
+        if topic.repeating_lookup:
+            return SECOND_LOOKUP_SECONDS * (1 + self._rng.random())
         if topic.rounds == 1 and len(self.topics) > MAX_BURST:
             longest = REFRESH_SECONDS + REFRESH_JITTER_SECONDS
             return SHORTEST_FIRST_SECONDS + (longest - SHORTEST_FIRST_SECONDS) * self._rng.random()
         return REFRESH_SECONDS + REFRESH_JITTER_SECONDS * self._rng.random()
 
-    def _forget(self, topic: Topic) -> None:
+    def _discard(self, topic: Topic) -> None:
         if self.topics.get(topic.key) is topic:
             del self.topics[topic.key]

@@ -162,7 +162,7 @@ class Flight:
         last_is_new = True
         if self.sacked or self._resent or self.lost:
             last_is_new = ack - 1 not in self.sacked
-            self._settle_holes(una, ack, now, arrival)
+            self._resolve_gaps(una, ack, now, arrival)
             arrival.delivered -= self.sacked.remove_below(ack)
         arrival.delivered += ack - una
         arrival.acked += ack - una
@@ -175,7 +175,7 @@ class Flight:
             whole += 1
         partial = whole < len(runs) and runs[whole].first < ack
         if last_is_new and ack - 1 not in self._resent:
-            self._note(runs[whole] if partial else runs[whole - 1], ack, now, arrival, fresh=True)
+            self._record(runs[whole] if partial else runs[whole - 1], ack, now, arrival, fresh=True)
         if partial:
             runs[whole].first = ack
         del runs[:whole]
@@ -186,7 +186,7 @@ class Flight:
             del self._payloads[:offset]
             self._base = ack
 
-    def _settle_holes(self, start: int, end: int, now: float, arrival: Arrival) -> None:
+    def _resolve_gaps(self, start: int, end: int, now: float, arrival: Arrival) -> None:
         """Handle newly arrived packets one by one. Only called after loss or reordering."""
         if self.lost:
             for seq in [seq for seq in self.lost if start <= seq < end]:
@@ -195,7 +195,7 @@ class Flight:
             again = [run for seq, run in self._resent.items() if low <= seq < high]
             for run in again:
                 if now - run.sent_at >= self.min_rtt:  # otherwise the first transmission arrived
-                    self._note(run, run.end, now, arrival, fresh=False)
+                    self._record(run, run.end, now, arrival, fresh=False)
             early = min(high, self._highest) - low
             if early > sum(run.first < self._highest for run in again):
                 self.reordering_seen = True
@@ -205,10 +205,10 @@ class Flight:
         newest = next((high for _, high in sacked.gaps(end - 1, end)), None)
         before = sacked.count
         if before == 0 or not self._covers(start, end):
-            self._settle_holes(start, end, now, arrival)
+            self._resolve_gaps(start, end, now, arrival)
             arrival.delivered += sacked.add(start, end)
         if newest is not None and end - 1 not in self._resent:
-            self._note(self._run_of(end - 1), end, now, arrival, fresh=True)
+            self._record(self._run_of(end - 1), end, now, arrival, fresh=True)
         if end > self._highest:
             self._highest = end
 
@@ -216,7 +216,7 @@ class Flight:
         """Whether all of `start` to `end - 1` is known to have arrived."""
         return next(self.sacked.gaps(start, end), None) is None
 
-    def _note(self, run: Run, end: int, now: float, arrival: Arrival, *, fresh: bool) -> None:
+    def _record(self, run: Run, end: int, now: float, arrival: Arrival, *, fresh: bool) -> None:
         """A packet of `run` below `end` has arrived. `fresh`: it was sent once, so it measures a round
         trip."""
         newest = arrival.newest
@@ -237,7 +237,7 @@ class Flight:
         """
         if not (self.sacked or self._resent):
             return 0, None
-        found, look_again = 0, None
+        found, retry_at = 0, None
         rack = (self._rack_sent_at, self._rack_end)
         for start, end in self.sacked.gaps(self.una, self.next_seq):
             if (self._run_of(start).sent_at, start) >= rack:
@@ -254,9 +254,9 @@ class Flight:
                 if sent_at + wait <= now:
                     self.lost[seq] = None
                     found += 1
-                elif look_again is None or sent_at + wait < look_again:
-                    look_again = sent_at + wait
-        return found, look_again
+                elif retry_at is None or sent_at + wait < retry_at:
+                    retry_at = sent_at + wait
+        return found, retry_at
 
     def mark_all_lost(self) -> int:
         """Mark every packet in flight as lost (after a timeout). Returns the number of new ones."""

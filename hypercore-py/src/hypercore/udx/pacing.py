@@ -24,7 +24,7 @@ class Pacer:
         self._at = now
         self._credit = float(INITIAL_WINDOW)
 
-    def allowance(self, now: float, rate: float) -> int:
+    def budget(self, now: float, rate: float) -> int:
         """Number of packets that may be sent now."""
         if now > self._at:
             bucket = max(BUCKET_PACKETS, rate * BUCKET_TIME)

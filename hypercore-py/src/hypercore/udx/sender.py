@@ -56,10 +56,10 @@ class Sender:
         """Number of the packet with END, once it was sent."""
         self.timed_out = False
         """Whether retransmissions have failed MAX_TIMEOUTS times."""
-        self.allowance: int | None = None
+        self.budget: int | None = None
         """Bytes that may still be sent, see `restrict`; None: no bound. An acknowledgement removes the
         bound."""
-        self.timeout_allowance = 0
+        self.timeout_budget = 0
         self._allowed_timeouts = MAX_TIMEOUTS
         self._pacer = Pacer(now)
         self._end_queued = False
@@ -84,24 +84,22 @@ class Sender:
     def write(self, data: Buffer) -> None:
         self.queue.append(data)
 
-    def restrict(
-        self, allowance: int | None, timeout_allowance: int = 0, timeouts: int = MAX_TIMEOUTS
-    ) -> None:
+    def restrict(self, budget: int | None, timeout_budget: int = 0, timeouts: int = MAX_TIMEOUTS) -> None:
         """The path now leads to another address. Until a packet is acknowledged, it is sent at most
-        `allowance` bytes of UDP payload, and `timeout_allowance` more at each of the first `timeouts`
+        `budget` bytes of UDP payload, and `timeout_budget` more at each of the first `timeouts`
         retransmission timeouts. None: no bound."""
-        self.allowance, self.timeout_allowance = allowance, timeout_allowance
+        self.budget, self.timeout_budget = budget, timeout_budget
         self._allowed_timeouts = timeouts
 
     def allow(self, size: int) -> None:
         """Raise the allowance, if there is one."""
-        if self.allowance is not None:
-            self.allowance += size
+        if self.budget is not None:
+            self.budget += size
 
     def spend(self, size: int) -> None:
         """Charge a packet without data to the allowance."""
-        if self.allowance is not None:
-            self.allowance -= size
+        if self.budget is not None:
+            self.budget -= size
 
     def end(self) -> None:
         self._end_queued = True
@@ -150,7 +148,7 @@ class Sender:
             flight.min_rtt = self.rtt.minimum
             self._tail_probe_used = False
         if arrival.acked:
-            self.allowance = None
+            self.budget = None
             self._timeouts = 0
             self._timeout_at = now + self.rtt.rto if flight.outstanding else None
             if self._recovery_point is not None and flight.una >= self._recovery_point:
@@ -211,21 +209,21 @@ class Sender:
     def transmit(self, now: float) -> PacketBatch | None:
         """The next packets that may be sent now. Call it until it returns None."""
         self._pacing_at = None
-        if self.allowance is not None:
-            return self._transmit_within(self.allowance, now)
+        if self.budget is not None:
+            return self._transmit_within(self.budget, now)
         return self._transmit(now)
 
-    def _transmit_within(self, allowance: int, now: float) -> PacketBatch | None:
+    def _transmit_within(self, budget: int, now: float) -> PacketBatch | None:
         """At most one packet that fits the allowance."""
         flight = self.flight
-        if allowance <= HEADER_BYTES:
+        if budget <= HEADER_BYTES:
             return None
         again = flight.next_lost() if flight.lost else flight.next_seq - 1 if self._tail_probe_due else None
-        if again is not None and flight.outstanding and HEADER_BYTES + len(flight.payload(again)) > allowance:
+        if again is not None and flight.outstanding and HEADER_BYTES + len(flight.payload(again)) > budget:
             return None
         out = self._transmit(now)
         if out is not None:
-            self.allowance = allowance - sum(HEADER_BYTES + out.padding + len(p) for p in out.payloads)
+            self.budget = budget - sum(HEADER_BYTES + out.padding + len(p) for p in out.payloads)
         return out
 
     def _transmit(self, now: float) -> PacketBatch | None:
@@ -242,11 +240,11 @@ class Sender:
     def _send_lost(self, now: float) -> PacketBatch | None:
         """Packets to send again. The peer's window has room for them: they were in it before."""
         flight, congestion = self.flight, self.congestion
-        allowance = self._pacer.allowance(now, congestion.rate)
-        if allowance < 1:
+        budget = self._pacer.budget(now, congestion.rate)
+        if budget < 1:
             self._pacing_at = self._pacer.ready_at(1, congestion.rate)
             return None
-        room = min(congestion.window - flight.in_flight, allowance, self._burst_packets)
+        room = min(congestion.window - flight.in_flight, budget, self._burst_packets)
         seqs: list[int] = []
         payloads: list[bytes] = []
         while flight.lost and len(seqs) < room:
@@ -278,16 +276,16 @@ class Sender:
             return None
         wanted = min(room, -(-waiting // self._payload_bytes) or 1, self._burst_packets)
         rate = congestion.rate
-        allowance = self._pacer.allowance(now, rate)
+        budget = self._pacer.budget(now, rate)
         needed = min(wanted, self._pacer.quantum(rate)) if in_flight else 1
-        if allowance < needed:
+        if budget < needed:
             self._pacing_at = self._pacer.ready_at(needed, rate)
             return None
         if not flight.outstanding:
             congestion.on_restart(now, app_limited=flight.app_limited_until > 0)
-        if self.mtu.searching and self.rtt.known and waiting > self._payload_bytes and self.allowance is None:
+        if self.mtu.searching and self.rtt.known and waiting > self._payload_bytes and self.budget is None:
             return self._send_mtu_probe(now)
-        return self._send_packets(min(wanted, allowance), now)
+        return self._send_packets(min(wanted, budget), now)
 
     def _send_mtu_probe(self, now: float) -> PacketBatch:
         self.mtu.probe_seq = self.flight.next_seq
@@ -296,7 +294,7 @@ class Sender:
     @property
     def _burst_packets(self) -> int:
         """Number of full packets in one send."""
-        if self.allowance is not None:
+        if self.budget is not None:
             return 1
         return min(MAX_BURST_PACKETS, MAX_BURST_BYTES // (HEADER_BYTES + self.mtu.payload_bytes))
 
@@ -304,7 +302,7 @@ class Sender:
     def _payload_bytes(self) -> int:
         """Payload bytes of a new full packet."""
         payload_bytes = self.mtu.payload_bytes
-        return payload_bytes if self.allowance is None else min(payload_bytes, self.allowance - HEADER_BYTES)
+        return payload_bytes if self.budget is None else min(payload_bytes, self.budget - HEADER_BYTES)
 
     def _resend(self, seq: int, now: float) -> None:
         if seq == self.mtu.probe_seq:
@@ -400,8 +398,8 @@ class Sender:
             self._timeout_at = None
             self.timed_out = True
             return
-        if self.allowance is not None and self._timeouts <= self._allowed_timeouts:
-            self.allowance += self.timeout_allowance
+        if self.budget is not None and self._timeouts <= self._allowed_timeouts:
+            self.budget += self.timeout_budget
         self._timeout_at = now + 2 * self.rtt.rto
         self._tail_probe_at = self._losses_at = None
         self._tail_probe_due = False

@@ -139,16 +139,16 @@ class UdxStream:
         """The kernel dropped datagrams of our socket, whose buffer holds about `capacity` bytes."""
         self._tuner.on_rx_dropped(capacity, now)
 
-    def connect(self, remote_id: int, *, allowance: int | None = None, timeout_allowance: int = 0) -> None:
+    def connect(self, remote_id: int, *, budget: int | None = None, timeout_budget: int = 0) -> None:
         """Set the peer's id: written bytes are sent from now on, and received packets acknowledged.
 
-        `allowance` bounds the bytes of UDP payload sent to an address before it acknowledges any;
-        `timeout_allowance` is added at each retransmission timeout until then.
+        `budget` bounds the bytes of UDP payload sent to an address before it acknowledges any;
+        `timeout_budget` is added at each retransmission timeout until then.
         """
         if self.remote_id is not None:
             raise LocalProtocolError("the stream is connected already")
         self.remote_id = remote_id
-        self._sender.restrict(allowance, timeout_allowance)
+        self._sender.restrict(budget, timeout_budget)
 
     def change_remote(self, remote_id: int) -> None:
         """Send packets, also repeated ones, to another id. `RemoteChanged` follows when all packets sent
@@ -374,8 +374,8 @@ class UdxStream:
         """Datagrams that may be sent now; None if there are none."""
         if self.remote_id is None:
             return None
-        allowance = self._sender.allowance
-        if allowance is not None and allowance < HEADER_BYTES:
+        budget = self._sender.budget
+        if budget is not None and budget < HEADER_BYTES:
             return None
         if self._heartbeat.interval is not None:
             self._heartbeat.restart(now)
@@ -384,7 +384,7 @@ class UdxStream:
         if self._messages:
             payload = self._messages.popleft()
             size = HEADER_BYTES + len(payload)
-            if allowance is None or size <= allowance:
+            if budget is None or size <= budget:
                 self._sender.spend(size)
                 return Burst([self._header(_MESSAGE), payload], size, 1)
         outgoing = self._sender.transmit(now)
@@ -407,7 +407,7 @@ class UdxStream:
     def _ack_burst(self) -> Burst:
         self._ack_due = False
         ranges = self._incoming.sack_ranges()
-        if not ranges or self._sender.allowance is not None:
+        if not ranges or self._sender.budget is not None:
             return self._control(_STATE)
         area = encode_sacks([(start & SEQUENCE_MASK, end & SEQUENCE_MASK) for start, end in ranges])
         return Burst([self._header(_SACK), area], HEADER_BYTES + len(area), 1)
@@ -472,7 +472,7 @@ class UdxStream:
 
     def time_wait(self) -> TimeWait | None:
         """The packet to repeat after the end; None if there is none."""
-        if not self.closed or self.remote_id is None or self._sender.allowance is not None:
+        if not self.closed or self.remote_id is None or self._sender.budget is not None:
             return None
         if self._destroyed:
             return TimeWait(self._header(_DESTROY), destroyed=True)

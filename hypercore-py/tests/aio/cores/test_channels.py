@@ -49,7 +49,7 @@ def unknown_keys(count: int, salt: bytes) -> list[bytes]:
 
 
 def test_a_peer_that_answers_nothing_costs_the_same_however_many_cores_are_active() -> None:
-    """Whoever connects knows no key at first: each channel of each core would be memory for nothing."""
+    """A peer that connects knows no key at first: each channel of each core would be memory for nothing."""
 
     async def test() -> None:
         async with Corestore(memory_store()) as source:
@@ -60,7 +60,7 @@ def test_a_peer_that_answers_nothing_costs_the_same_however_many_cores_are_activ
             streams = [StreamTransport(endpoint) for _ in range(2)]
             for i in range(2):
                 streams[i].connect(streams[1 - i].local_id, sockets[1 - i].local_address, sockets[i])
-            stranger, ours = await asyncio.gather(
+            peer, ours = await asyncio.gather(
                 *(
                     secure(streams[i], is_initiator=i == 0, key_pair=KeyPair.from_seed(bytes([i + 1]) * 32))
                     for i in range(2)
@@ -70,10 +70,10 @@ def test_a_peer_that_answers_nothing_costs_the_same_however_many_cores_are_activ
             await asyncio.sleep(0.05)
             for key in unknown_keys(100, b"b"):
                 source.get(key)
-            stranger.send_keep_alive()
+            peer.send_keep_alive()
             await asyncio.sleep(0.1)
             assert link.muxer.channels == link.muxer.unanswered == MAX_UNANSWERED_OPENS
-            stranger.destroy()
+            peer.destroy()
             ours.destroy()
             endpoint.close()
 
@@ -81,7 +81,7 @@ def test_a_peer_that_answers_nothing_costs_the_same_however_many_cores_are_activ
 
 
 def test_channels_of_all_connections_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever knows many keys opens them all on many connections; others still get what they came for."""
+    """A peer that knows many keys opens them all on many connections; others still get what they came for."""
     monkeypatch.setattr(corestore_module, "COUNT_SECONDS", 0.0)
     monkeypatch.setattr(corestore_module, "MAX_ALL_CHANNELS", 2 * corestore_module.MIN_CHANNELS)
 

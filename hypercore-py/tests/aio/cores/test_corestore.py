@@ -173,8 +173,10 @@ def test_a_core_without_readers_stays_open_while_a_session_is() -> None:
 def test_a_peer_that_does_not_know_the_key_is_cut_off() -> None:
     async def scene() -> None:
         writer = make_writer(sample_blocks(3))
-        offences: list[tuple[bytes, Exception]] = []
-        source = Corestore(writer.store, on_misbehaviour=lambda key, error: offences.append((key, error)))
+        misbehaviours: list[tuple[bytes, Exception]] = []
+        source = Corestore(
+            writer.store, on_misbehaviour=lambda key, error: misbehaviours.append((key, error))
+        )
         async with source, Corestore(memory_store()) as target:
             source.get(writer.core.key)
             async with joined(source, target):
@@ -182,9 +184,9 @@ def test_a_peer_that_does_not_know_the_key_is_cut_off() -> None:
                     "hypercore/alpha", writer.core.discovery_key, _Deaf()
                 )
                 channel.open(b"\x01" + bytes(32), 0.0)
-                await eventually(lambda: bool(offences))
+                await eventually(lambda: bool(misbehaviours))
             assert source.links == 0
-        (key, error) = offences[0]
+        (key, error) = misbehaviours[0]
         assert key == KeyPair.from_seed(b"\x02" * 32).public_key
         assert isinstance(error, InvalidCapability)
 

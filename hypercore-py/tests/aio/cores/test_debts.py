@@ -62,7 +62,7 @@ def test_credit_is_bounded() -> None:
     assert debts.owed(debt) == pytest.approx(1.0)
 
 
-def test_idle_time_gives_nobody_an_advantage() -> None:
+def test_idle_time_gives_no_peer_an_advantage() -> None:
     debts = Debts(0.0)
     idle, busy = Debt(), Debt()
     for second in range(100):

@@ -11,7 +11,7 @@ from hypercore.aio.cores.openings import MAX_PROVEN_OPENS, MAX_UNANSWERED_OPENS,
 
 
 class Muxer:
-    """Counts the opens of one connection, and answers them when told to."""
+    """Counts the opens of one connection, and answers them when asked to."""
 
     def __init__(self) -> None:
         self.asked: list[bytes] = []

@@ -236,7 +236,7 @@ def test_connections_that_come_and_go_while_others_wait_leave_nothing_behind() -
     asyncio.run(main())
 
 
-def test_who_fails_or_is_gone_holds_up_nobody() -> None:
+def test_who_fails_or_is_gone_holds_up_no_peer() -> None:
     async def main() -> None:
         loop, errors = asyncio.get_running_loop(), []
         loop.set_exception_handler(lambda loop, context: errors.append(context))

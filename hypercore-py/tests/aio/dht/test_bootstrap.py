@@ -21,8 +21,8 @@ def test_a_node_that_knows_others_needs_no_bootstrap_node():
     async def scene(net):
         first = await net.create_node()
         await until(lambda: len(first.known_nodes()) >= 3)
-        nobody = [f"127.0.0.1:{await closed_port(net)}"]
-        async with DhtNode(bootstrap=nobody, host="127.0.0.1", nodes=first.known_nodes()) as second:
+        no_peer = [f"127.0.0.1:{await closed_port(net)}"]
+        async with DhtNode(bootstrap=no_peer, host="127.0.0.1", nodes=first.known_nodes()) as second:
             assert await second.bootstrapped(timeout=20)
             assert set(second.known_nodes()) & set(first.known_nodes())
 
@@ -30,7 +30,7 @@ def test_a_node_that_knows_others_needs_no_bootstrap_node():
 
 
 async def closed_port(net):
-    """A port where nobody is any more."""
+    """A port where no peer is any more."""
     async with DhtNode(bootstrap=net.bootstrap, host="127.0.0.1") as node:
         return node.local_port
 

@@ -55,7 +55,7 @@ class Context:
         return NetworkProfile()
 
     async def run_query(self, make):
-        """A search that finds nobody, after a while."""
+        """A search that finds no peer, after a while."""
         await asyncio.sleep(1.0)
 
     async def request(self, outgoing):

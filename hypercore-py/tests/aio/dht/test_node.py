@@ -298,7 +298,7 @@ def test_announcements_and_values():
     run(scene)
 
 
-def test_node_learns_its_address_and_tells():
+def test_node_learns_its_address_and_reports_it():
     async def scene(net):
         events = []
         node = DhtNode(bootstrap=net.bootstrap, host="127.0.0.1")

@@ -1,4 +1,4 @@
-"""Whether strangers reach us: asked of nodes on many addresses of this machine."""
+"""Whether peers reach us: asked of nodes on many addresses of this machine."""
 
 import asyncio
 
@@ -44,7 +44,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(reachability, "WAIT_SECONDS", 0.15)
 
 
-def forget_all_but(node, known):
+def discard_all_but(node, known):
     """As if the node had talked to those only."""
     for host in ALL_HOSTS:
         if host not in known:
@@ -68,7 +68,7 @@ def run(scene, hosts=14, **options):
 class StatefulFirewall:
     """Lets in to each socket only what comes from hosts which that socket has sent something to.
 
-    `forwarded` is a port that is open to everybody.
+    `forwarded` is a port that is open to every peer.
     """
 
     def __init__(self, node, monkeypatch, forwarded=None):
@@ -80,21 +80,21 @@ class StatefulFirewall:
             if udp.local_address[1] == self._forwarded or (udp, source[0]) in self._opened:
                 deliver(data, source, udp)
 
-        def noted(udp, data, address, ttl=None):
+        def recorded(udp, data, address, ttl=None):
             self._opened.add((udp, address[0]))
             return send(udp, data, address, ttl)
 
         self._opened |= {(node.socket, host) for host in ALL_HOSTS}
         monkeypatch.setattr(node.endpoint, "_deliver_message", through)
-        monkeypatch.setattr(UdpSocket, "send", noted)
+        monkeypatch.setattr(UdpSocket, "send", recorded)
 
-    def forget_all_but(self, node, known):
+    def discard_all_but(self, node, known):
         """As if the node had talked to those only."""
-        forget_all_but(node, known)
+        discard_all_but(node, known)
         self._opened = {(udp, host) for udp, host in self._opened if host in known}
 
 
-def test_node_that_strangers_reach_is_not_firewalled():
+def test_node_that_peers_reach_is_not_firewalled():
     async def scene(net, node):
         events = []
         node.subscribe(events.append)
@@ -113,28 +113,28 @@ def test_node_that_strangers_reach_is_not_firewalled():
 def test_node_behind_a_firewall_is_found_out(monkeypatch):
     async def scene(net, node):
         firewall = StatefulFirewall(node, monkeypatch)
-        firewall.forget_all_but(node, ["127.0.1.1"])
+        firewall.discard_all_but(node, ["127.0.1.1"])
         assert await node.test_reachability() is False
         assert node.firewalled
         node._reachability.firewalled = False
-        firewall.forget_all_but(node, ["127.0.1.1"])
+        firewall.discard_all_but(node, ["127.0.1.1"])
         assert await node.test_reachability() is False
         assert node.firewalled, "it was taken to be open"
 
     run(scene)
 
 
-def test_port_that_somebody_has_opened_in_the_router_is_found_by_asking_strangers(monkeypatch):
+def test_port_that_a_peer_has_opened_in_the_router_is_found_by_asking_peers(monkeypatch):
     async def scene(net, node):
         firewall = StatefulFirewall(node, monkeypatch, forwarded=node.local_port)
-        firewall.forget_all_but(node, ["127.0.1.1"])
+        firewall.discard_all_but(node, ["127.0.1.1"])
         assert await node.test_reachability() is True
         assert not node.firewalled
 
     run(scene)
 
 
-def test_without_strangers_a_forwarded_port_is_not_found(monkeypatch):
+def test_without_peers_a_forwarded_port_is_not_found(monkeypatch):
     async def scene(net, node):
         StatefulFirewall(node, monkeypatch, forwarded=node.local_port)
         assert await node.test_reachability() is False
@@ -151,7 +151,7 @@ def test_fewer_hosts_than_could_lie_decide_nothing():
 
 
 def test_liars_do_not_make_us_reachable():
-    """Nodes that answer from where nobody was asked prove nothing."""
+    """Nodes that answer from where no peer was asked prove nothing."""
 
     async def scene(net, node):
         test = reachability.ReachabilityTest(node.context, lambda host: True)
@@ -174,12 +174,12 @@ def test_liars_do_not_make_us_reachable():
 @pytest.mark.parametrize(
     ("options", "firewalled"), [({}, False), ({"firewalled": True}, True), ({"firewalled": False}, False)]
 )
-def test_it_is_found_out_unless_it_is_said(monkeypatch, options, firewalled):
+def test_it_is_found_out_unless_it_is_given(monkeypatch, options, firewalled):
     monkeypatch.setattr(reachability_watch, "REACHABILITY_DELAY_SECONDS", 0.05)
 
     async def scene(net, node):
         if node._reachability.measured:
-            forget_all_but(node, ["127.0.1.1"])
+            discard_all_but(node, ["127.0.1.1"])
         if node._reachability.measured:
             async with asyncio.timeout(20):
                 while node.firewalled is not firewalled:

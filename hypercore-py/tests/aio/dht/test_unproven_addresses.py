@@ -1,4 +1,4 @@
-"""Addresses that nothing but somebody's word speaks for: what is sent there, and what is taken from there."""
+"""Addresses that nothing but a peer's word speaks for: what is sent there, and what is taken from there."""
 
 import asyncio
 import os
@@ -70,7 +70,7 @@ class Place:
         self.socket.sendto(data, to)
         self.sent += len(data)
 
-    def look(self):
+    def poll(self):
         """Bytes that have come in all."""
         while True:
             try:
@@ -126,7 +126,7 @@ def test_address_that_only_a_relay_has_named_gets_one_small_packet_and_that_agai
             client, taken = await served(net, third.address, firewall)
             await asyncio.sleep(2)  # a third time would be after 1.5 s
             greetings = 1 + GREETING_REPEATS if firewall == Firewall.OPEN else 0
-            assert third.look() == greetings * MAX_GREETING_BYTES < 3 * len(client.noise)
+            assert third.poll() == greetings * MAX_GREETING_BYTES < 3 * len(client.noise)
             assert len(third.heard) == greetings and len(set(third.heard)) <= 1 and taken == []
 
     run(scene)
@@ -134,21 +134,21 @@ def test_address_that_only_a_relay_has_named_gets_one_small_packet_and_that_agai
 
 @pytest.mark.usefixtures("short_timeouts")
 def test_client_that_waits_and_misses_the_first_greeting_arrives():
-    """Nothing that it does shows us that the packet was lost: it has not been told where our stream is."""
+    """Nothing that it does shows us that the packet was lost: it does not know our stream."""
 
     async def scene(net):
         with Place() as waiting:
             client, taken = await served(net, waiting.address)
-            await until(waiting.look)
+            await until(waiting.poll)
             lost, waiting.heard = set(waiting.heard), []
-            await until(waiting.look)
+            await until(waiting.poll)
             assert set(waiting.heard) == lost
             waiting.send(client.packet(0, client.stream.start(), ack=1), client.at)
             await until(lambda: taken)
-            waiting.look()
+            waiting.poll()
             waiting.heard = []
             await asyncio.sleep(1)
-            waiting.look()
+            waiting.poll()
             assert not lost & set(waiting.heard), "it has come: there is nothing to repeat"
 
     run(scene)
@@ -161,8 +161,8 @@ def test_client_that_arrives_from_elsewhere_is_answered_there():
             real.send(client.packet(0, client.stream.start()), client.at)
             await until(lambda: taken)
             assert taken[0].remote_address == real.address
-            await until(lambda: real.look())
-            assert third.look() <= (1 + GREETING_REPEATS) * MAX_GREETING_BYTES
+            await until(lambda: real.poll())
+            assert third.poll() <= (1 + GREETING_REPEATS) * MAX_GREETING_BYTES
 
     run(scene)
 
@@ -190,13 +190,13 @@ def test_no_more_than_three_times_what_came_goes_to_an_address_that_acknowledges
             third.send(client.packet(0, client.stream.start()), client.at)
             await until(lambda: taken)
             await asyncio.sleep(0.4)
-            assert 0 < third.look() <= MAX_AMPLIFICATION * third.sent
+            assert 0 < third.poll() <= MAX_AMPLIFICATION * third.sent
             third.send(client.packet(1, client.stream.encrypt(b"more")), client.at)
             await asyncio.sleep(0.1)
-            assert third.look() <= MAX_AMPLIFICATION * third.sent
+            assert third.poll() <= MAX_AMPLIFICATION * third.sent
             # An acknowledgement lifts it
             third.send(client.packet(2, client.stream.encrypt(b"read"), ack=1), client.at)
-            await until(lambda: third.look() > 4 * third.sent)
+            await until(lambda: third.poll() > 4 * third.sent)
 
     run(scene)
 
@@ -214,8 +214,8 @@ def test_acknowledgements_from_elsewhere_do_not_count():
                 attacker.send(Packet(0, client.payload.udx.id, 4 << 20, 1, ack, b"").encode(), client.at)
             attacker.send(client.packet(1, client.stream.encrypt(b"more"), ack=1), client.at)
             await asyncio.sleep(0.5)
-            assert third.look() <= MAX_AMPLIFICATION * third.sent
-            assert attacker.look() == 0 and taken[0].messages_in == 0
+            assert third.poll() <= MAX_AMPLIFICATION * third.sent
+            assert attacker.poll() == 0 and taken[0].messages_in == 0
 
     run(scene)
 
@@ -257,10 +257,10 @@ def test_server_of_which_there_is_only_a_relays_word_gets_little_until_it_answer
             liar.core.handlers[Command.PEER_HANDSHAKE] = answer
             connection = await node.connect(SERVER.public_key, [Address(*liar.socket.local_address)])
             connection.send(bytes(1 << 20))
-            await until(third.look)
-            assert third.look() <= MAX_FIRST_FLIGHT_BYTES
+            await until(third.poll)
+            assert third.poll() <= MAX_FIRST_FLIGHT_BYTES
             await asyncio.sleep(0.4)
-            assert third.look() <= MAX_FIRST_FLIGHT_BYTES + 4 * MAX_REPEATED_FLIGHT_BYTES
+            assert third.poll() <= MAX_FIRST_FLIGHT_BYTES + 4 * MAX_REPEATED_FLIGHT_BYTES
             assert not connection.closed
             connection.destroy()
 
@@ -280,7 +280,7 @@ def test_peer_that_answers_from_another_address_is_followed_there():
         left.on_data = lambda chunks: back.extend(b"".join(chunks))
         right.on_data = lambda chunks: got.extend(b"".join(chunks))
         right.connect(left.local_id, own.local_address, answering)
-        left.connect(right.local_id, asked, own, allowance=4800)
+        left.connect(right.local_id, asked, own, budget=4800)
         left.write(bytes(100))
         right.write(bytes(300_000))
         await until(lambda: len(got) == 100 and len(back) == 300_000)

@@ -93,7 +93,7 @@ def test_messages_of_any_size_arrive_whole_and_in_order(loop_factory: Any) -> No
     run(main(), loop_factory)
 
 
-def test_nothing_is_lost_before_somebody_listens_or_while_reading_is_paused() -> None:
+def test_nothing_is_lost_before_a_peer_listens_or_while_reading_is_paused() -> None:
     async def main() -> None:
         async with endpoint_of_two() as endpoint:
             left, right = connection_pair(endpoint)
@@ -128,14 +128,14 @@ def test_a_sender_that_heeds_writable_is_called_when_there_is_room() -> None:
         async with endpoint_of_two() as endpoint:
             left, right = connection_pair(endpoint)
             left_log, right_log = Log(left), Log(right)
-            message, sent, most = bytes(65536), 0, 0
+            message, sent, largest = bytes(65536), 0, 0
 
             def pump() -> None:
-                nonlocal sent, most
+                nonlocal sent, largest
                 while sent < 300:
                     sent += 1
                     ready = left.send(message)
-                    most = max(most, left.stream.send_queue_bytes)
+                    largest = max(largest, left.stream.send_queue_bytes)
                     if not ready:
                         assert not left.writable
                         return
@@ -144,7 +144,7 @@ def test_a_sender_that_heeds_writable_is_called_when_there_is_room() -> None:
             pump()
             assert sent < 300
             await right_log.wait(300)
-            assert most < 6_000_000
+            assert largest < 6_000_000
             left.close()
             assert await left_log.closed is None
 

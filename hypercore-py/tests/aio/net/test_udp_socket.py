@@ -85,7 +85,7 @@ def test_sending_of_many_streams_is_spread_over_turns_of_the_loop(monkeypatch: p
 
 
 class Sink:
-    """A stream as far as the endpoint can tell."""
+    """A stream as far as the endpoint can see."""
 
     def __init__(self, udp: UdpSocket | None, peer: Address | None = None, *, accept: bool = False) -> None:
         self.socket = udp
@@ -218,9 +218,9 @@ def test_packets_reach_the_stream_they_name_and_the_rest_the_message_handler(mms
         endpoint = Endpoint(mmsg=mmsg, on_message=inbox)
         source, target, other = (endpoint.bind("127.0.0.1") for _ in range(3))
         peer = source.local_address
-        own, second, stranger = Sink(target, peer), Sink(target, peer), Sink(other, peer)
+        own, second, other_peer = Sink(target, peer), Sink(target, peer), Sink(other, peer)
         welcome = Sink(None, accept=True)
-        for local_id, sink in ((7, own), (8, second), (9, stranger), (10, welcome)):
+        for local_id, sink in ((7, own), (8, second), (9, other_peer), (10, welcome)):
             endpoint.register(local_id, sink)
         odd = [
             b"",
@@ -238,7 +238,7 @@ def test_packets_reach_the_stream_they_name_and_the_rest_the_message_handler(mms
         assert await inbox.wait(6) == [*odd[1:], b"last"]
         assert own.packets == [(1, b"one"), (2, b"four")]
         assert second.packets == [(1, b"two")]
-        assert (stranger.packets, stranger.asked) == ([], [source.local_address])
+        assert (other_peer.packets, other_peer.asked) == ([], [source.local_address])
         assert (welcome.packets, welcome.asked) == ([(1, b"three")], [source.local_address])
         endpoint.unregister(7)
         source.send(data_packet(7, 3, b"late"), target.local_address)

@@ -251,8 +251,8 @@ def test_the_stream_learns_once_that_the_socket_overran(monkeypatch: pytest.Monk
         async with endpoint_of_two() as endpoint:
             left, right = stream_pair(endpoint)
             first, second = endpoint.sockets
-            told: list[int] = []
-            monkeypatch.setattr(right.core, "on_rx_dropped", lambda capacity, now: told.append(capacity))
+            notified: list[int] = []
+            monkeypatch.setattr(right.core, "on_rx_dropped", lambda capacity, now: notified.append(capacity))
             got, done = bytearray(), asyncio.Event()
             right.on_data = lambda chunks: got.extend(b"".join(chunks))
             right.on_end = done.set
@@ -273,7 +273,7 @@ def test_the_stream_learns_once_that_the_socket_overran(monkeypatch: pytest.Monk
             left.end()
             await done.wait()
             assert got == bytes(200_000)
-            assert told == [second.receive_capacity]
+            assert notified == [second.receive_capacity]
 
     run(main())
 

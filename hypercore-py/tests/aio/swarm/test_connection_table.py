@@ -9,14 +9,14 @@ from hypercore.codec import Writer
 from hypercore.dht.constants import Command
 from hypercore.dht.messages import PeerRecord
 from hypercore.errors import ConnectionClosed
-from hypercore.swarm import bans as offences_module
+from hypercore.swarm import bans as misbehaviour_module
 from hypercore.swarm import extra_dials as extra_dials_module
 from hypercore.swarm import policy as policy_module
 from hypercore.swarm import slots as slots_module
 from support.swarms import HIGH, LOW, TOPIC, run, until
 
 
-def test_idle_strangers_that_were_announced_first_do_not_keep_us_from_the_publisher(monkeypatch):
+def test_idle_peers_that_were_announced_first_do_not_keep_us_from_the_publisher(monkeypatch):
     """Peers of the topic that are connected and say nothing take all places; the one that has what we want is
     dialled all the same, and an idle one makes way for the next."""
     monkeypatch.setattr(extra_dials_module, "IDLE_SECONDS", 0.5)
@@ -24,10 +24,10 @@ def test_idle_strangers_that_were_announced_first_do_not_keep_us_from_the_publis
     monkeypatch.setattr(policy_module, "CHECK_SECONDS", 0.05)
 
     async def scene(net, peer):
-        strangers = [await peer() for _ in range(4)]
-        for stranger in strangers:
-            stranger.swarm._table._on_connection = None
-        await asyncio.gather(*(each.swarm.join(TOPIC, client=False).flushed() for each in strangers))
+        other_peers = [await peer() for _ in range(4)]
+        for other_peer in other_peers:
+            other_peer.swarm._table._on_connection = None
+        await asyncio.gather(*(each.swarm.join(TOPIC, client=False).flushed() for each in other_peers))
         fed = set()
         a = await peer(max_peers=2, lacks_peers=lambda topic: not fed)
         join = a.swarm.join(TOPIC, server=False)
@@ -109,7 +109,7 @@ def test_banning_ends_the_connection():
 
 
 def test_a_peer_that_offended_is_let_go_and_taken_again_when_its_time_is_over(monkeypatch):
-    monkeypatch.setattr(offences_module, "EXCLUSIONS", (1.0,))
+    monkeypatch.setattr(misbehaviour_module, "EXCLUSIONS", (1.0,))
 
     async def scene(net, peer):
         a, b = await peer(LOW), await peer(HIGH)

@@ -73,7 +73,7 @@ def test_larger_and_smaller_key_dial_at_once():
 
 def test_swarms_that_join_at_the_same_moment_meet(monkeypatch):
     """Each looks before the other is announced."""
-    monkeypatch.setattr(topics_module, "SECOND_LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(topics_module, "SECOND_LOOKUP_SECONDS", 0.5)
 
     async def scene(net, peer):
         swarms = [await peer() for _ in range(4)]
@@ -86,7 +86,7 @@ def test_swarms_that_join_at_the_same_moment_meet(monkeypatch):
 
 def test_swarms_that_join_at_the_same_moment_and_look_no_longer_meet(monkeypatch):
     """Seeders of a small key: each has it from the publisher before the other is announced."""
-    monkeypatch.setattr(topics_module, "SECOND_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(topics_module, "SECOND_LOOKUP_SECONDS", 0.2)
 
     async def scene(net, new):
         both = [await new(), await new()]
@@ -347,7 +347,7 @@ def test_join_works_before_there_is_a_network():
 
 
 class Replayer:
-    """A stranger who knows what a relay that passed a handshake on has seen: the two Noise messages."""
+    """A peer that knows what a relay that passed a handshake on has seen: the two Noise messages."""
 
     def __init__(self, node, server):
         self.node = node
@@ -386,7 +386,7 @@ def test_handshake_sent_again_by_a_relay_leaves_the_connection_alone():
         await asyncio.sleep(0)
         # The session is forgotten, as it is 10 seconds later
         core = a.swarm._server._core
-        core._sessions.forget(core._sessions.get(noise))
+        core._sessions.discard(core._sessions.get(noise))
         assert await replayer.again() is not None
         [arrival] = a.swarm._server._arrivals.values()
         header = frame(stream_id(arrival._result.hash, is_initiator=True) + bytes(24))

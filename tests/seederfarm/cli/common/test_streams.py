@@ -110,9 +110,11 @@ ENCODINGS = [
 
 
 def check_quiet(ended: subprocess.CompletedProcess[bytes]) -> None:
-    said = ended.stderr.decode("utf-8", "replace")
-    assert "Traceback" not in said and "Exception ignored" not in said and "Fatal Python" not in said, said
-    assert said.count("\n") <= 3, said
+    reported = ended.stderr.decode("utf-8", "replace")
+    assert (
+        "Traceback" not in reported and "Exception ignored" not in reported and "Fatal Python" not in reported
+    ), reported
+    assert reported.count("\n") <= 3, reported
 
 
 def check_output_lost(place: Place, arguments: list[str]) -> None:
@@ -240,8 +242,8 @@ def test_a_reader_that_stopped_reading_does_not_hold_up_the_end(
     eventually(lambda: catches(process.pid, signal.SIGTERM), timeout=TIMEOUT, what="its signal handlers")
     time.sleep(1)  # it has more to say by then, most likely
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=TIMEOUT)
+    _, reported = process.communicate(timeout=TIMEOUT)
     assert process.returncode >= 0, "it was not aborted"
-    assert b"Traceback" not in said and b"Fatal" not in said, said
+    assert b"Traceback" not in reported and b"Fatal" not in reported, reported
     os.close(out)
     os.close(into)

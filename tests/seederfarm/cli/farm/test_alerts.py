@@ -23,7 +23,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarmHome]:
         made.dispose()
 
 
-def test_an_empty_farm_needs_nobody(home: FarmHome) -> None:
+def test_an_empty_farm_needs_no_user(home: FarmHome) -> None:
     assert "Nothing needs you." in home.run("alerts").stdout
     assert home.lines("alerts", "list", "--state", "over") == []
     done = home.run("alerts", "ack", "7")

@@ -24,8 +24,8 @@ from ....support.farm_home import FarmHome, OneProcessHome
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarmHome]:
     """One that was made once; each test adds keys of its own."""
     made = OneProcessHome(tmp_path_factory.mktemp("farm") / "home")
-    (said,) = made.lines("init")
-    assert said["admin"]["username"] == "admin"
+    (reported,) = made.lines("init")
+    assert reported["admin"]["username"] == "admin"
     try:
         yield made
     finally:
@@ -139,7 +139,7 @@ def test_removed_keys_are_on_their_way_out_and_unknown_ones_are_refused(home: Fa
     assert key.hex() in keys_of(home, "--state", "removing")
 
 
-def test_status_tells_drives_with_unproven_copies_from_those_with_too_few(home: FarmHome, key: bytes) -> None:
+def test_status_distinguishes_unproven_copies_from_too_few(home: FarmHome, key: bytes) -> None:
     def counts() -> dict[str, int]:
         farm: dict[str, int] = json.loads(home.run("status", "--json").stdout)["farm"]
         return farm
@@ -216,7 +216,7 @@ def test_an_export_comes_back_in_another_farm(home: FarmHome, key: bytes, tmp_pa
     count = len(lines)
     assert other.lines("import", "-", stdin=exported)[0]["added"] == count
     (again,) = other.lines("import", "-", stdin=exported)
-    assert (again["added"], again["known"], again["notes"]) == (0, count, [])
+    assert (again["added"], again["known"], again["problems"]) == (0, count, [])
     assert sorted(other.run("export").stdout.splitlines()[1:]) == sorted(exported.splitlines()[1:])
 
 
@@ -242,7 +242,7 @@ def test_what_an_import_does_not_understand_is_named_and_strictly_refused(home: 
 def test_a_token_of_enrolment_names_the_broker_and_is_a_secret_of_its_own(home: FarmHome) -> None:
     (one,) = home.lines("worker", "enroll", "--name", "pi", "--zone", "cellar")
     (two,) = home.lines("worker", "enroll", "--broker", "rediss://u:p@farm.example.org:6380/0")
-    first, second = (JoinToken.from_text(said["token"]) for said in (one, two))
+    first, second = (JoinToken.from_text(reported["token"]) for reported in (one, two))
     assert without_login(first.broker) == f"redis+socket://{home.home}/run/redis.sock"
     assert "-join-" in first.broker, "a login that may do no more"
     assert second.broker == "rediss://u:p@farm.example.org:6380/0"

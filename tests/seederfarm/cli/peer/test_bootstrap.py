@@ -35,16 +35,16 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str, **e
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("text", ["nowhere", "a b:1", "[::1]:49737", "1.2.3:4"])
 def test_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], text: str) -> None:
-    status, said = invoke(tmp_path, monkeypatch, *command, "--bootstrap", text)
+    status, reported = invoke(tmp_path, monkeypatch, *command, "--bootstrap", text)
     assert status == 2
-    assert f"--bootstrap: {text!r} {ONE_LINE}" in said and said.count("\n") == 1
+    assert f"--bootstrap: {text!r} {ONE_LINE}" in reported and reported.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
-    status, said = invoke(tmp_path, monkeypatch, *command, SEEDERFARM_BOOTSTRAP="127.0.0.1:1,here")
+    status, reported = invoke(tmp_path, monkeypatch, *command, SEEDERFARM_BOOTSTRAP="127.0.0.1:1,here")
     assert status == 2
-    assert f"SEEDERFARM_BOOTSTRAP: 'here' {ONE_LINE}" in said and said.count("\n") == 1
+    assert f"SEEDERFARM_BOOTSTRAP: 'here' {ONE_LINE}" in reported and reported.count("\n") == 1
 
 
 def test_environment_of_a_farm(tmp_path: Path) -> None:
@@ -57,10 +57,10 @@ def test_environment_of_a_farm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["ls", KEY], ["cat", KEY, "/a"], ["get", KEY, "-o", "out"]])
-def test_readers_tell_of_a_name_that_does_not_resolve(
+def test_readers_report_a_name_that_does_not_resolve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     arguments = [*command, "--bootstrap", "no-such-node.invalid:49737", "--timeout", "2"]
-    status, said = invoke(tmp_path, monkeypatch, *arguments)
+    status, reported = invoke(tmp_path, monkeypatch, *arguments)
     assert status == 1
-    assert "no-such-node.invalid does not resolve" in said
+    assert "no-such-node.invalid does not resolve" in reported

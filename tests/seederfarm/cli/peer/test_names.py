@@ -1,4 +1,4 @@
-"""Names that a stranger chose, on terminals, in pipes and in JSON: seen, never obeyed, never mistaken."""
+"""Names that a peer chose, on terminals, in pipes and in JSON: seen, never obeyed, never mistaken."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ def test_json_escapes_what_a_terminal_would_obey(place: tuple[Path, str]) -> Non
 def test_errors_of_get_and_cat_show_names(place: tuple[Path, str], tmp_path: Path) -> None:
     got = run(place, "get", place[1], "-o", str(tmp_path / "out"))
     assert got.returncode == 1
-    says = got.stderr.decode()
-    assert r"left out $'/line\nbreak'" not in says, "a file system takes it"
-    assert r"left out $'/zz-out\e]0;title\a':" in says and "\x1b" not in says
+    expected = got.stderr.decode()
+    assert r"left out $'/line\nbreak'" not in expected, "a file system takes it"
+    assert r"left out $'/zz-out\e]0;title\a':" in expected and "\x1b" not in expected
     missing = run(place, "cat", place[1], "/no\x1b[2J\nsuch")
     assert missing.stderr.decode() == "seederfarm: no file $'/no\\e[2J\\nsuch' in the drive\n"
 
@@ -113,10 +113,10 @@ def test_a_log_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         raise ValueError("forged\x1b[2J\nERROR all is lost")
     except ValueError:
         logging.getLogger("workers").exception("peer said %s", "hi\n12:00:00 ERROR forged\x9b2J")
-    said = capsys.readouterr().err
-    assert r"peer said hi\n12:00:00 ERROR forged\u009b2J" in said
-    assert "\x1b" not in said and "\x9b" not in said
-    assert "Traceback" in said and "\n  File " in said
+    reported = capsys.readouterr().err
+    assert r"peer said hi\n12:00:00 ERROR forged\u009b2J" in reported
+    assert "\x1b" not in reported and "\x9b" not in reported
+    assert "Traceback" in reported and "\n  File " in reported
 
 
 names = st.one_of(st.text(), st.binary()).map(

@@ -86,7 +86,7 @@ def test_durations_and_plurals() -> None:
 
 
 class StuckReader(io.StringIO):
-    """A pipe that nobody reads until `unstuck` is set."""
+    """A pipe that no process reads until `unstuck` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,9 +142,9 @@ def test_a_reader_that_is_gone_is_noticed() -> None:
 # --- plain lines
 
 
-def test_plain_lines_tell_the_story() -> None:
-    said: list[str] = []
-    plain = PlainLines({KEY: "abc…"}, said.append)
+def test_plain_lines_report_the_story() -> None:
+    reported: list[str] = []
+    plain = PlainLines({KEY: "abc…"}, reported.append)
     plain.put(Ready(public_key=PEER, host="127.0.0.1", port=1234, firewalled=False, bootstrap=()), now=0.0)
     plain.put(PeerChanged(key=KEY, peer=PEER, state="open", bytes_in=0, bytes_out=0), now=1.0)
     plain.put(PROGRESS, now=1.0)
@@ -155,7 +155,7 @@ def test_plain_lines_tell_the_story() -> None:
     plain.put(
         Forked(key=KEY, core=KEY, state="followed", fork=0, length=10, new_fork=1, new_length=4), now=6.0
     )
-    assert said == [
+    assert reported == [
         f"on the network as {encode_key(PEER)}",
         "at 127.0.0.1:1234; Ctrl-C leaves the swarm and stops",
         "abc… looking for peers",
@@ -170,22 +170,25 @@ def test_plain_lines_tell_the_story() -> None:
 
 
 def test_many_keys_and_an_unknown_address_are_one_line_each() -> None:
-    said: list[str] = []
+    reported: list[str] = []
     labels = {bytes([number]) * 32: f"key{number}…" for number in range(3)}
     ready = Ready(public_key=PEER, host="0.0.0.0", port=1234, firewalled=True, bootstrap=())
-    PlainLines(labels, said.append).put(ready, now=0.0)
-    assert said[1:] == ["at UDP port 1234; Ctrl-C leaves the swarm and stops", "3 keys: looking for peers"]
-    said.clear()
-    PlainLines({}, said.append).put(ready, now=0.0)
-    assert said[1:] == ["at UDP port 1234; Ctrl-C leaves the swarm and stops"], "no key is known yet"
+    PlainLines(labels, reported.append).put(ready, now=0.0)
+    assert reported[1:] == [
+        "at UDP port 1234; Ctrl-C leaves the swarm and stops",
+        "3 keys: looking for peers",
+    ]
+    reported.clear()
+    PlainLines({}, reported.append).put(ready, now=0.0)
+    assert reported[1:] == ["at UDP port 1234; Ctrl-C leaves the swarm and stops"], "no key is known yet"
 
 
 def test_plain_progress_lines_are_rare() -> None:
-    said: list[str] = []
-    plain = PlainLines({KEY: "abc…"}, said.append)
+    reported: list[str] = []
+    plain = PlainLines({KEY: "abc…"}, reported.append)
     for tenth in range(1000):
         plain.put(PROGRESS, now=tenth / 10)
-    assert len(said) == 100 / PROGRESS_INTERVAL
+    assert len(reported) == 100 / PROGRESS_INTERVAL
 
 
 # --- the live view

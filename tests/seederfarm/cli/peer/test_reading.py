@@ -26,7 +26,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(data: Path) -> Iterator[Store]:
-    """Closed by whoever runs a command."""
+    """Closed by the caller."""
     opened = disk_store(data)
     yield opened
     opened.close()
@@ -95,15 +95,15 @@ def test_cat_writes_the_bytes_and_follows_links(drive: WriterOfDrive, data: Path
 
 
 @pytest.mark.parametrize(
-    ("path", "says"), [("/docs", "is a folder"), ("/gone.txt", "no file /gone.txt in the drive")]
+    ("path", "expected"), [("/docs", "is a folder"), ("/gone.txt", "no file /gone.txt in the drive")]
 )
 def test_cat_of_something_that_is_no_file_fails_in_one_line(
-    path: str, says: str, drive: WriterOfDrive, data: Path
+    path: str, expected: str, drive: WriterOfDrive, data: Path
 ) -> None:
     result = run(data, "cat", drive.key.hex(), path)
     assert result.exit_code == 1
     assert result.stdout_bytes == b""
-    assert says in result.stderr and result.stderr.count("\n") == 1
+    assert expected in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_get_writes_files_executables_and_links(drive: WriterOfDrive, data: Path, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_bee_is_listed_and_read_by_key(store: Store, data: Path) -> None:
     assert result.exit_code == 1 and "is a bee" in result.stderr
 
 
-def test_an_encrypted_drive_is_said_to_look_like_a_core(store: Store, data: Path) -> None:
+def test_an_encrypted_drive_is_claimed_to_look_like_a_core(store: Store, data: Path) -> None:
     drive = WriterOfDrive(store=store, encrypted=True)
     store.close()
     result = run(data, "ls", drive.key.hex())

@@ -19,7 +19,7 @@ from hypercore.errors import StoreUnreadable
 from ....support import seed_process as commands
 from ....support.seed_process import SeedProcess
 
-NOBODY = 65534
+UNPRIVILEGED = 65534
 POWERLESS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--inh-caps=-all")
 NOWHERE = "127.0.0.1:9"
 CONTENT = b"".join(bytes([number]) * 65_536 for number in range(20))
@@ -48,7 +48,7 @@ class Place:
             mode = 0o755 if path.is_dir() else 0o644
             path.chmod(mode if os.geteuid() == 0 or writable else mode & 0o555)
             if os.geteuid() == 0 and not writable:
-                os.chown(path, NOBODY, NOBODY)
+                os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
 
     def state(self) -> dict[str, tuple[int, int]]:
         return {
@@ -57,7 +57,7 @@ class Place:
         }
 
     def run(self, *arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[bytes]:
-        """As somebody who may not write there: root does so without the capability that lets it."""
+        """As a user who may not write there: root does so without the capability that lets it."""
         prefix = prefix or (POWERLESS if os.geteuid() == 0 else ())
         return subprocess.run(
             [*prefix, *commands.COMMAND, *arguments, "--data", str(self.data)],
@@ -108,7 +108,7 @@ def test_a_directory_that_was_never_locked(place: Place) -> None:
 
 
 def test_a_directory_after_a_crash(place: Place) -> None:
-    """What the last commits wrote is in the log beside the database, and nobody has joined them."""
+    """What the last commits wrote is in the log beside the database, and is not merged."""
     place.open_to_all(writable=True)
     crashed = place.root / "crashed"
     with disk_store(place.data) as store:
@@ -137,10 +137,10 @@ def test_a_read_only_file_system(place: Place) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_root_leaves_nothing_in_the_directory_of_a_user(place: Place) -> None:
     for path in [place.data, *place.data.rglob("*")]:
-        os.chown(path, NOBODY, NOBODY)
+        os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
     (place.data / "lock").unlink()
     place.check(("env",))
-    assert {path.stat().st_uid for path in place.data.rglob("*")} == {NOBODY}
+    assert {path.stat().st_uid for path in place.data.rglob("*")} == {UNPRIVILEGED}
 
 
 def test_damage_is_named_and_kept_where_nothing_can_be_written(place: Place) -> None:

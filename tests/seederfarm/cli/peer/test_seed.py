@@ -42,7 +42,7 @@ def run(*arguments: str, timeout: float = 30) -> subprocess.CompletedProcess[str
 
 @pytest.fixture
 def seeding(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A `seed --json` that is ready, and looks for a key that nobody has."""
+    """A `seed --json` that is ready, and looks for a key that no peer has."""
     process = subprocess.Popen(
         [*COMMAND, KEY, "--json", "--data", str(tmp_path / "data"), *NOWHERE],
         stdout=subprocess.PIPE,
@@ -71,7 +71,7 @@ def _errors(process: subprocess.Popen[str]) -> str:
 
 
 def without_nowhere(errors: str) -> str:
-    """What is said on stderr, but for the line that nobody answers at NOWHERE: it comes after 3 seconds."""
+    """Lines on stderr, but for the one that no node answers at NOWHERE: it comes after 3 seconds."""
     lines = errors.splitlines(keepends=True)
     return "".join(line for line in lines if "no node of the DHT answers" not in line)
 
@@ -90,7 +90,7 @@ def test_nothing_to_seed_is_a_usage_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "expected"),
     [
         (f"core {KEY}\nbee nonsense\n", "line 2: 8 characters that are not a key"),
         (f"core {KEY}\nbee {KEY}\n", "as core and as bee"),
@@ -98,14 +98,14 @@ def test_nothing_to_seed_is_a_usage_error(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_list_is_a_usage_error_that_names_the_place(
-    content: str | None, says: str, tmp_path: Path
+    content: str | None, expected: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "seeds.txt"
     if content is not None:
         path.write_text(content)
     result = CliRunner().invoke(main, ["seed", "--file", str(path), "--data", str(tmp_path / "data")])
     assert result.exit_code == 2
-    assert says in result.stderr and result.stderr.count("\n") == 1
+    assert expected in result.stderr and result.stderr.count("\n") == 1
     assert not (tmp_path / "data").exists()
 
 
@@ -204,7 +204,7 @@ def test_a_signal_ends_it_with_status_0_and_no_noise(
     disk_store(tmp_path / "data").close()
 
 
-def test_a_key_that_nobody_has_is_looked_for_without_end(seeding: subprocess.Popen[str]) -> None:
+def test_a_key_that_no_peer_has_is_looked_for_without_end(seeding: subprocess.Popen[str]) -> None:
     time.sleep(1)
     assert seeding.poll() is None
 
@@ -239,12 +239,12 @@ def test_output_without_a_terminal_is_plain_lines(tmp_path: Path) -> None:
     )
     try:
         out = _out(process)
-        said = [out.readline() for _ in range(3)]
+        reported = [out.readline() for _ in range(3)]
     finally:
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=15)
-    assert said[0].startswith("on the network as ")
-    assert said[2] == "ababababab… looking for peers\n"
+    assert reported[0].startswith("on the network as ")
+    assert reported[2] == "ababababab… looking for peers\n"
     assert "leaving the swarm" in rest
     assert errors == ""
     assert process.returncode == 0

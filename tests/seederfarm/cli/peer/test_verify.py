@@ -55,14 +55,14 @@ def test_a_damaged_block_is_named_and_dropped_and_sets_the_exit_status(tmp_path:
     assert run(tmp_path, key).exit_code == 0
 
 
-def test_a_key_that_is_not_stored_is_said(tmp_path: Path) -> None:
+def test_a_key_that_is_not_stored_is_reported(tmp_path: Path) -> None:
     make(tmp_path, [b"x"])
     result = run(tmp_path, bytes(32))
     assert result.exit_code == 1
     assert "is not stored here" in result.stderr
 
 
-def test_a_missing_directory_is_said_and_not_made(tmp_path: Path) -> None:
+def test_a_missing_directory_is_reported_and_not_made(tmp_path: Path) -> None:
     result = run(tmp_path / "nothing")
     assert result.exit_code == 1
     assert "nothing at" in result.stderr

@@ -1,4 +1,4 @@
-"""When `get` gives up on a block: what nobody has, what is only claimed, and when nobody is there."""
+"""When `get` gives up on a block: what no peer has, what is only claimed, and when no peer is there."""
 
 from __future__ import annotations
 

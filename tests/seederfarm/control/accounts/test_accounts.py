@@ -165,8 +165,8 @@ def test_an_account_may_do_what_a_worker_needs_and_nothing_to_others(broker: Red
     denials.sync_accounts()
     event = Event.objects.get(kind="broker.refused")
     row = Worker.objects.get(node_id=NODE)
-    said = "channel farm:/0.celery.pidbox" if newest else "command publish"
-    assert event.worker == row and said in event.text and f"key {others}" in event.text
+    reported = "channel farm:/0.celery.pidbox" if newest else "command publish"
+    assert event.worker == row and reported in event.text and f"key {others}" in event.text
     assert row.refused == event.data["count"] == len(refused)
     assert Alert.objects.get(kind="broker.refused").worker == row
     denials.sync_accounts()

@@ -61,36 +61,38 @@ def busy(broker: RedisServer) -> threading.Thread:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
 
-    def says_busy() -> bool:
+    def answers_busy() -> bool:
         try:
             broker.client.get("farm:x")
         except ResponseError as error:
             return str(error).startswith("BUSY")
         return False
 
-    eventually(says_busy, timeout=20, what="a broker that is busy")
+    eventually(answers_busy, timeout=20, what="a broker that is busy")
     return thread
 
 
-def test_a_script_that_never_ends_is_killed_and_said(redis_program: str, start_broker: StartBroker) -> None:
+def test_a_script_that_never_ends_is_killed_and_reported(
+    redis_program: str, start_broker: StartBroker
+) -> None:
     broker = start_broker(RedisServer(options=["--lua-time-limit", "200"]))
     watch = Watch()
-    watch.look()
+    watch.poll()
     for each in (watch, Watch()):  # one that is connected already, and one that has to
         thread = busy(broker)
-        each.look()
+        each.poll()
         thread.join(10)
         assert not thread.is_alive() and broker.client.ping()
         alert = Alert.objects.get(kind=BUSY, resolved_at=None)
         assert "it was killed" in alert.text
-        each.look()
+        each.poll()
         assert not Alert.objects.filter(kind=BUSY, resolved_at=None).exists()
 
 
 def test_an_account_that_fills_its_keys_is_suspended_for_a_while(broker: RedisServer, worker: Worker) -> None:
     watch, thief = Watch(), log_in(broker)
     thief.lpush(f"farm:{queue_of(NODE)}", b"x" * MIB)
-    watch.look()
+    watch.poll()
     assert thief.ping(), "a share is everybody's"
     for part in "hi":
         key = f"farm:unacked.{NODE}.{part}"
@@ -100,7 +102,7 @@ def test_an_account_that_fills_its_keys_is_suspended_for_a_while(broker: RedisSe
                 key, {value + b"%d" % number: 1}
             )
     watch = Watch()
-    watch.look()
+    watch.poll()
     assert broker.client.exists(*budget.keys_of(NODE)) == 0
     with pytest.raises((ConnectionError, AuthenticationError)):
         thief.ping()
@@ -124,7 +126,7 @@ def test_what_is_large_behind_small_elements_is_measured(broker: RedisServer, wo
         thief.rpush(queue, b"x" * MIB)
     for _ in range(100):
         thief.lpush(queue, b"x" * 9000)
-    Watch().look()
+    Watch().poll()
     assert broker.client.exists(queue) == 0
     assert refused(broker)
 
@@ -135,7 +137,7 @@ def test_reports_that_are_large_behind_small_ones_are_measured(broker: RedisServ
         thief.lpush(key, b"x" * 4 * MIB)
     for _ in range(100):
         thief.lpush(key, b"x" * 9000)
-    Watch().look()
+    Watch().poll()
     assert broker.client.exists(key) == 0 and refused(broker)
 
 
@@ -154,19 +156,21 @@ def test_a_worker_that_leaves_too_many_reports_is_suspended_and_it_alone(
         (log_in(broker), NODE, budget.MAX_WORKER_REPORTS + 1),
     ):
         client.lpush(f"farm:{report_queue_of(node_id)}", *["x"] * count)
-    Watch().look()
+    Watch().poll()
     assert broker.client.exists(f"farm:{report_queue_of(NODE)}") == 0 and refused(broker)
     assert honest.llen(f"farm:{report_queue_of(other.node_id)}") == budget.MAX_WORKER_REPORTS
     assert "left 201 reports" in Event.objects.get(kind=BUDGET, worker=worker).text
 
 
-def test_reports_of_workers_that_never_joined_go_and_are_said(broker: RedisServer, worker: Worker) -> None:
+def test_reports_of_workers_that_never_joined_go_and_are_reported(
+    broker: RedisServer, worker: Worker
+) -> None:
     """Workers that share the login of REDIS_URL may call themselves anything."""
     strange = ["reports." + "c" * 52 + ".q", "reports.x.q", "reports.\x00\x1b.q", f"reports.{NODE}x.q"]
     for name in (*strange, report_queue_of(NODE)):
         broker.client.lpush(f"farm:{name}", "x")
     Redis(port=broker.port, password="of the farm").lpush(b"farm:reports.\xff.q", b"x")
-    Watch().look()
+    Watch().poll()
     assert broker.client.keys("farm:reports*") == [f"farm:{report_queue_of(NODE)}"]
     assert Alert.objects.get(kind="worker.unknown").resolved_at is None
 
@@ -222,7 +226,7 @@ def test_all_keys_of_an_account_are_measured(broker: RedisServer, worker: Worker
     thief = log_in(broker)
     for number in range(40):
         thief.sadd(f"farm:_kombu.binding.{queue_of(NODE)}", b"%d" % number + b"x" * MIB)
-    Watch().look()
+    Watch().poll()
     assert broker.client.exists(f"farm:_kombu.binding.{queue_of(NODE)}") == 0
     assert refused(broker)
 
@@ -240,7 +244,7 @@ def test_names_of_any_bytes_blind_neither_the_watch_nor_the_log(broker: RedisSer
     assert "key secret" in Event.objects.get(kind="broker.refused").text
     for number in range(40):
         thief.hset(f"farm:unacked.{NODE}.h", str(number), b"x" * MIB)
-    Watch().look()
+    Watch().poll()
     assert Event.objects.filter(kind=BUDGET, worker=worker).exists()
     assert refused(broker)
     left = [broker.client.ttl(key) for key in Redis(port=broker.port, password="of the farm").keys("*reply*")]
@@ -259,14 +263,14 @@ def test_large_names_in_the_log_of_refusals_go_and_so_does_who_sent_them(
     sync_accounts()
     assert len(Event.objects.get(kind="broker.refused").text) <= 500
     assert sum(map(len, broker.client.hkeys(budget.LOG_SEEN_KEY))) < 5000
-    Watch().look()
+    Watch().poll()
     assert int(broker.client.info("memory")["used_memory"]) < 10 * MIB
     assert "log of" in Alert.objects.get(kind=BUDGET).subject
     assert refused(broker)
 
 
 def test_failed_logins_suspend_no_worker(broker: RedisServer, worker: Worker) -> None:
-    """Anybody may say that he is that worker."""
+    """Any client may say that he is that worker."""
     for _ in range(100):
         with pytest.raises(AuthenticationError):
             name = accounts.user_of_worker(NODE)
@@ -274,7 +278,7 @@ def test_failed_logins_suspend_no_worker(broker: RedisServer, worker: Worker) ->
     for user in ("u" * 8000 + str(number) for number in range(40)):
         with pytest.raises(AuthenticationError):
             Redis(port=broker.port, username=user, password="x", retry=None).ping()
-    Watch().look()
+    Watch().poll()
     assert len(broker.client.acl_log()) == 0
     assert log_in(broker).ping()
 
@@ -290,7 +294,7 @@ def test_a_token_with_hundreds_of_connections_is_suspended(broker: RedisServer, 
     crowd = [Redis(port=broker.port, username=user, password="its", retry=None) for _ in range(65)]
     for client in crowd:
         client.ping()
-    Watch().look()
+    Watch().poll()
     assert Alert.objects.get(kind=BUDGET).hint == "Its token may have been stolen: revoke it."
     accounts.sync()
     with pytest.raises((AuthenticationError, ConnectionError)):
@@ -319,7 +323,7 @@ def test_a_worker_of_many_keys_may_have_more_waiting(broker: RedisServer, worker
     AssignmentState.objects.create(worker=worker, entries=100_000)
     for _ in range(60):
         broker.client.lpush(f"farm:{queue_of(NODE)}", b"x" * MIB)
-    Watch().look()
+    Watch().poll()
     assert broker.client.llen(f"farm:{queue_of(NODE)}") == 60
 
 
@@ -327,10 +331,10 @@ def test_an_account_with_hundreds_of_connections_is_suspended(broker: RedisServe
     crowd = [log_in(broker) for _ in range(budget.MAX_CONNECTIONS + 1)]
     for client in crowd[1:]:
         assert client.ping()
-    Watch().look()
+    Watch().poll()
     assert crowd[1].ping(), "as many as are allowed"
     crowd[0].ping()
-    Watch().look()
+    Watch().poll()
     assert refused(broker)
     assert len(broker.client.client_list()) < 10
     for client in crowd:
@@ -349,7 +353,7 @@ def test_who_asks_and_does_not_read_is_suspended(broker: RedisServer, worker: Wo
         return any(int(each["tot-mem"]) > budget.MAX_CLIENT_BYTES for each in broker.client.client_list())
 
     eventually(piled_up, timeout=20, what="answers that nobody reads")
-    Watch().look()
+    Watch().poll()
     assert refused(broker)
     assert int(broker.client.info("memory")["used_memory"]) < 64 * MIB
 
@@ -369,7 +373,7 @@ def test_a_token_that_floods_its_queue_holds_up_no_other_and_is_suspended(
     taken = broker.client.lrange("farm:join", 0, -1)
     assert sorted(taken) == ["again", "flood 0", "flood 1", "please"]
 
-    Watch().look()
+    Watch().poll()
     assert not broker.client.exists(f"farm:{join_queue_of(places[0])}")
     with pytest.raises((AuthenticationError, ConnectionError)):
         Redis.from_url(JoinToken.from_text(flooding.text).broker, retry=None).ping()
@@ -378,12 +382,14 @@ def test_a_token_that_floods_its_queue_holds_up_no_other_and_is_suspended(
     assert "revoke" in Alert.objects.get(kind=BUDGET).hint
 
 
-def test_requests_of_tokens_that_do_not_exist_go_and_are_said(broker: RedisServer, worker: Worker) -> None:
+def test_requests_of_tokens_that_do_not_exist_go_and_are_reported(
+    broker: RedisServer, worker: Worker
+) -> None:
     """Workers that share the login of REDIS_URL may write anywhere."""
     known = join_queue_of(queue_id(enrolment.enrol(actor="cli").token.digest))
     for name in ("joins.0123456789abcdef.q", "joins.x.q", f"{known}x", known):
         broker.client.lpush(f"farm:{name}", "x")
-    Watch().look()
+    Watch().poll()
     assert [key for key in broker.client.keys("farm:joins*") if not key.endswith("x")] == [f"farm:{known}"]
     assert Alert.objects.get(kind="worker.unknown").resolved_at is None
 
@@ -393,23 +399,23 @@ def test_queues_without_one_writer_are_cut_to_their_newest(broker: RedisServer, 
     for _ in range(budget.MAX_REPORTS + 500):
         broker.client.lpush("farm:reports", "x")
     broker.client.lpush("farm:reports", "newest")
-    watch.look()
+    watch.poll()
     assert broker.client.llen("farm:reports") == budget.MAX_REPORTS
     assert broker.client.lrange("farm:reports", 0, 0) == ["newest"]
     assert "1501 messages; the newest 1000" in Alert.objects.get(kind=BUDGET).text
-    watch.look()
+    watch.poll()
     assert not Alert.objects.filter(kind=BUDGET, resolved_at=None).exists(), "it is short again"
 
     for _ in range(budget.MAX_REPORTS_BYTES // MIB + 20):
         broker.client.lpush("farm:reports", b"x" * MIB)
     for _ in range(100):  # Redis measures the first few elements, and takes the others to be like them
         broker.client.lpush("farm:reports", b"x" * 9000)
-    watch.look()
+    watch.poll()
     assert budget._bytes(broker.client, "farm:reports") <= budget.MAX_REPORTS_BYTES
     assert 32 <= broker.client.llen("farm:reports") < budget.MAX_REPORTS
     broker.client.delete("farm:reports")
     broker.client.set("farm:reports", "no queue")
-    watch.look()
+    watch.poll()
     assert broker.client.type("farm:reports") == "none"
 
 
@@ -418,27 +424,27 @@ def test_unread_answers_to_remote_control_are_deleted(broker: RedisServer, worke
     for number in range(3000):
         thief.lpush(f"farm:{number}.reply.celery.pidbox", "x")
     watch = Watch()
-    watch.look()
+    watch.poll()
     left = [broker.client.ttl(key) for key in broker.client.scan_iter("farm:*.reply.*")]
     assert len(left) == 3000 and all(0 < ttl <= budget.ANSWERS_LIVE for ttl in left)
 
 
-def test_a_full_broker_is_said_and_relieved(redis_program: str, start_broker: StartBroker) -> None:
+def test_a_full_broker_is_reported_and_relieved(redis_program: str, start_broker: StartBroker) -> None:
     broker = start_broker(RedisServer(password="x", options=["--maxmemory", "48mb"]))
     worker = Worker.objects.create(node_id=NODE, name="pi", state="active", broker_hash=secret_digest("mine"))
     accounts.sync()
     watch, thief = Watch(), log_in(broker)
-    watch.look()
+    watch.poll()
     with pytest.raises(ResponseError, match="maxmemory"):
         while True:
             thief.lpush(f"farm:{queue_of(NODE)}", b"x" * MIB)
     with pytest.raises(ResponseError, match="maxmemory"):
         broker.client.lpush("farm:control", "x" * 2 * MIB)
-    watch.look()
+    watch.poll()
     assert "of the 48 MiB" in Alert.objects.get(kind=FULL).text
     assert Event.objects.get(kind=BUDGET).worker == worker
     assert broker.client.lpush("farm:control", "work") == 1
-    watch.look()
+    watch.poll()
     assert Alert.objects.get(kind=FULL).resolved_at is not None
 
 

@@ -59,11 +59,11 @@ class MailServer(socketserver.ThreadingTCPServer):
 class MailSession(socketserver.StreamRequestHandler):
     server: MailServer
 
-    def say(self, text: str) -> None:
+    def send_line(self, text: str) -> None:
         self.wfile.write(f"{text}\r\n".encode())
 
     def handle(self) -> None:
-        self.say("220 here")
+        self.send_line("220 here")
         to: list[str] = []
         while line := self.rfile.readline().decode().strip():
             word = line[:4].upper()
@@ -71,22 +71,22 @@ class MailSession(socketserver.StreamRequestHandler):
                 self.wfile.write(b"250-here\r\n250 AUTH PLAIN\r\n")
             elif word == "AUTH":
                 self.server.logins.append(base64.b64decode(line.split()[-1]).decode())
-                self.say("235 in")
+                self.send_line("235 in")
             elif word == "RCPT":
                 to.append(line.partition(":")[2].strip("<>"))
-                self.say("550 nobody of this name" if self.server.refuses else "250 ok")
+                self.send_line("550 nobody of this name" if self.server.refuses else "250 ok")
             elif word == "DATA":
-                self.say("354 go on")
+                self.send_line("354 go on")
                 text = b""
                 while (part := self.rfile.readline()) != b".\r\n":
                     text += part
                 self.server.mails.append((to, text))
-                self.say("250 taken")
+                self.send_line("250 taken")
             elif word == "QUIT":
-                self.say("221 bye")
+                self.send_line("221 bye")
                 return
             else:
-                self.say("250 ok")
+                self.send_line("250 ok")
 
 
 def served(server: Any, processes: ExitStack) -> Any:

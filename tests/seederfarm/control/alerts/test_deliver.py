@@ -292,7 +292,7 @@ def test_a_storm_is_one_digest(site: Receiver, now: datetime) -> None:
     assert len(closed) <= STORM + 1
 
 
-def test_alerts_that_somebody_took_silenced_unwanted_or_old_ones_are_not_sent(
+def test_alerts_that_a_client_took_silenced_unwanted_or_old_ones_are_not_sent(
     site: Receiver, now: datetime, settings: Any
 ) -> None:
     errors = channel(f"{site.url}/errors", min_severity="error", remind_every=3600)

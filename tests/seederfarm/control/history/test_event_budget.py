@@ -13,7 +13,7 @@ from seederfarm.control.history import event_budget, retention
 from seederfarm.control.history.event_budget import DRIVE, EventBudget
 from seederfarm.control.history.events import EventRow
 from seederfarm.control.reports.ingest import ingest_report
-from seederfarm.registry.buckets import Allowance, Buckets
+from seederfarm.registry.buckets import Buckets, RateLimit
 from seederfarm.registry.models import AuditEntry, Event, Replica, Source, Worker
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.services import log
@@ -27,7 +27,7 @@ from ..fakes import FakeBroker, FakeWorker, copy_of
 DAY = 86_400.0
 
 
-def note(drive_id: int | None, at: datetime) -> EventRow:
+def made_event(drive_id: int | None, at: datetime) -> EventRow:
     return EventRow(at, "x", Severity.INFO, drive_id, 1, "text", {})
 
 
@@ -36,15 +36,15 @@ def spend(
 ) -> int:
     """Returns how many of so many events are recorded."""
     row = Worker(pk=worker, name="w", node_id="w")
-    kept = budget.within(row, [note(drive, now)] * count, now, at=at)
+    kept = budget.within(row, [made_event(drive, now)] * count, now, at=at)
     return sum(item.kind == "x" for item in kept)
 
 
 def test_a_worker_a_drive_and_all_have_a_budget_for_a_day(
     now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_budget, "WORKER", Allowance(100, 3_600.0))
-    monkeypatch.setattr(event_budget, "ALL", Allowance(250, 360.0))
+    monkeypatch.setattr(event_budget, "WORKER", RateLimit(100, 3_600.0))
+    monkeypatch.setattr(event_budget, "ALL", RateLimit(250, 360.0))
     budget = EventBudget()
     assert spend(budget, 1_000, 0.0, now, drive=5) == DRIVE.burst
     assert spend(budget, 1_000, 0.0, now, drive=5) == 0, "the drive's, from this worker"
@@ -59,14 +59,18 @@ def test_a_worker_a_drive_and_all_have_a_budget_for_a_day(
 def test_events_left_out_are_counted_in_an_event_once_an_hour(
     now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_budget, "WORKER", Allowance(2, 1e9))
+    monkeypatch.setattr(event_budget, "WORKER", RateLimit(2, 1e9))
     budget, row = EventBudget(), Worker(pk=1, name="anna", node_id="w")
-    told = [
-        [item.text for item in budget.within(row, [note(None, now)] * 3, now, at=at) if item.kind != "x"]
+    notified = [
+        [
+            item.text
+            for item in budget.within(row, [made_event(None, now)] * 3, now, at=at)
+            if item.kind != "x"
+        ]
         for at in (0.0, 10.0, 3_599.0, 3_600.0)
     ]
-    assert [len(texts) for texts in told] == [1, 0, 0, 1]
-    assert "anna reports more events than are kept; 1 of one report" in told[0][0]
+    assert [len(texts) for texts in notified] == [1, 0, 0, 1]
+    assert "anna reports more events than are kept; 1 of one report" in notified[0][0]
 
 
 def test_what_is_counted_is_bounded(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,12 +91,12 @@ def test_a_worker_whose_copies_change_without_end_fills_no_database(
     Replica.objects.create(drive=drive, worker=worker.row, created_at=now)
     for number in range(60):
         at = now + timedelta(seconds=number + 1)
-        worker.tell(at, copy_of(drive.key, "complete" if number % 2 else "error", at))
+        worker.send_report(at, copy_of(drive.key, "complete" if number % 2 else "error", at))
     assert Replica.objects.get().phase == "complete", "what is known of the copy is as told"
     assert Event.objects.filter(drive=drive).count() == DRIVE.burst
     at = now + timedelta(seconds=100)
-    happened = [WorkerEvent(at=at.timestamp(), code="error", text="x", key=drive.key)] * 50
-    ingest_report(worker.seal(Report(events=happened), at), at)
+    kinds = [WorkerEvent(at=at.timestamp(), code="error", text="x", key=drive.key)] * 50
+    ingest_report(worker.seal(Report(events=kinds), at), at)
     assert Event.objects.filter(drive=drive).count() == DRIVE.burst
     assert Event.objects.filter(kind="worker.many_events").count() == 1
 
@@ -115,10 +119,10 @@ def test_a_list_that_changes_each_second_fills_neither_log(now: datetime) -> Non
     for number in range(200):
         claimed = claim(source.pk, now, always=True)
         assert claimed is not None
-        said: Reading | SourceError = Reading({f"{number:064x}": Entry(f"{number:064x}")})
+        reported: Reading | SourceError = Reading({f"{number:064x}": Entry(f"{number:064x}")})
         if number % 3 == 0:
-            said = SourceError(f"trouble {number}")
-        apply_reading(claimed.source, said, now)
+            reported = SourceError(f"trouble {number}")
+        apply_reading(claimed.source, reported, now)
     assert Event.objects.filter(kind__startswith="source.").count() == log.SOURCE.burst
     assert AuditEntry.objects.count() == log.SOURCE.burst
 
@@ -132,7 +136,7 @@ def test_what_sources_did_is_forgotten_and_what_people_did_is_kept(now: datetime
 
 
 def test_a_bucket_leaks() -> None:
-    bucket = Buckets(Allowance(3, 10.0), 100)
+    bucket = Buckets(RateLimit(3, 10.0), 100)
     assert [bucket.take("a", 0.0) for _ in range(5)] == [True, True, True, False, False]
     assert bucket.wait("a", 4.0) == 6.0 and bucket.wait("b", 4.0) == 0.0
     assert [bucket.take("a", 10.0) for _ in range(2)] == [True, False]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from seederfarm.control.accounts.watch import LOOK_EVERY, Watch
+from seederfarm.control.accounts.watch import POLL_EVERY, Watch
 from seederfarm.control.messaging.broker_thread import BrokerThread
 from seederfarm.control.messaging.collector import POLL_INTERVAL, RETRY_INTERVAL, Collector
 
@@ -86,9 +86,9 @@ def test_a_watch_goes_on_after_a_fault(
     watch = Watch()
     monkeypatch.setattr("seederfarm.control.accounts.watch.connections.close_all", lambda: None)
 
-    def look() -> None:
+    def poll() -> None:
         raise ValueError("odd")
 
-    monkeypatch.setattr(watch, "look", look)
-    assert watch._turn() == LOOK_EVERY
+    monkeypatch.setattr(watch, "poll", poll)
+    assert watch._turn() == POLL_EVERY
     assert "the next one follows" in caplog.text

@@ -1,4 +1,4 @@
-"""A broker that ended, and one that hangs: whoever changes something waits for neither; nothing is lost."""
+"""A broker that ended, and one that hangs: changes wait for neither; nothing is lost."""
 
 from __future__ import annotations
 
@@ -83,18 +83,18 @@ def test_pages_say_that_a_change_is_saved_and_when_workers_hear_of_it(
 ) -> None:
     client.force_login(User.objects.create_superuser("admin"))
 
-    def said_after_adding(key: str) -> list[str]:
+    def output_after_adding(key: str) -> list[str]:
         form: dict[str, Any] = {"keys": key, "replicas_min": 1, "replicas_max": 1, "priority": 5}
         answer = client.post(reverse("admin:registry_drive_add"), form, follow=True)
         assert Drive.objects.filter(key=key).exists(), answer.content.decode()
         return [str(message) for message in answer.context["messages"]]
 
-    assert outbox_module.BROKER_DOWN not in said_after_adding(KEY)
+    assert outbox_module.BROKER_DOWN not in output_after_adding(KEY)
     end(server, how)
-    assert outbox_module.BROKER_DOWN in said_after_adding("cd" * 32)
+    assert outbox_module.BROKER_DOWN in output_after_adding("cd" * 32)
     come_back(server, how)
     with outbox.through(CeleryBroker()):  # some seconds later
-        assert outbox_module.BROKER_DOWN not in said_after_adding("ef" * 32)
+        assert outbox_module.BROKER_DOWN not in output_after_adding("ef" * 32)
 
 
 @pytest.fixture

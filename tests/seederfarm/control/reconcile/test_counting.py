@@ -28,13 +28,13 @@ def plan_now(now: datetime) -> None:
     reconcile(now=now, outages=OutageDetector(now - timedelta(days=1)))
 
 
-def two_copies(now: datetime, *, least: int = 1) -> tuple[Drive, FakeWorker, FakeWorker]:
+def two_copies(now: datetime, *, smallest: int = 1) -> tuple[Drive, FakeWorker, FakeWorker]:
     """Of which anna has proven hers."""
-    drive = make_drive(replicas_min=least, replicas_max=2)
+    drive = make_drive(replicas_min=smallest, replicas_max=2)
     anna, bert = (FakeWorker(name, now=now) for name in ("anna", "bert"))
     plan_now(now)
     assert Replica.objects.filter(desired=True).count() == 2
-    anna.tell(now, copy_of(drive.key, "complete", now))
+    anna.send_report(now, copy_of(drive.key, "complete", now))
     prove_all(now)
     return drive, anna, bert
 
@@ -45,7 +45,7 @@ def kept() -> set[str]:
 
 def test_a_new_copy_takes_no_others_place_before_it_is_proven(farm: FakeBroker, now: datetime) -> None:
     drive, anna, bert = two_copies(now)
-    bert.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
+    bert.send_report(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
     assert Replica.objects.get(worker=bert.row).is_proof_pending
     worker_services.drain([anna.row], "cli")
     plan_now(now + SECOND)
@@ -64,8 +64,8 @@ def test_a_new_copy_takes_no_others_place_before_it_is_proven(farm: FakeBroker, 
 
 
 def test_a_drive_is_short_of_copies_until_enough_are_proven(farm: FakeBroker, now: datetime) -> None:
-    drive, _, bert = two_copies(now, least=2)
-    bert.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
+    drive, _, bert = two_copies(now, smallest=2)
+    bert.send_report(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
     plan_now(now + SECOND)
     drive.refresh_from_db()
     assert drive.under_replicated
@@ -80,7 +80,7 @@ def test_what_was_proven_before_a_copy_was_lost_counts_no_more(farm: FakeBroker,
     copy = Replica.objects.get(worker=anna.row)
     assert copy.proven
     for number, phase in enumerate(("error", "complete"), 1):
-        anna.tell(now + number * TICK, copy_of(drive.key, phase, now + number * TICK))
+        anna.send_report(now + number * TICK, copy_of(drive.key, phase, now + number * TICK))
         copy.refresh_from_db()
         assert not copy.proven, phase
     # The clock of a worker does not decide which came first.
@@ -88,7 +88,7 @@ def test_what_was_proven_before_a_copy_was_lost_counts_no_more(farm: FakeBroker,
     for number, phase in enumerate(("error", "complete"), 3):
         observed = now + TICK + number * SECOND  # before the proof, after the newest report
         Replica.objects.update(last_report_at=now)
-        anna.tell(now + number * TICK, copy_of(drive.key, phase, observed))
+        anna.send_report(now + number * TICK, copy_of(drive.key, phase, observed))
     copy.refresh_from_db()
     assert copy.phase == "complete" and not copy.proven
 
@@ -100,7 +100,7 @@ def test_a_copy_that_is_assigned_again_has_to_prove_itself_again(farm: FakeBroke
     copy = Replica.objects.get(worker=anna.row)
     assert copy.desired and copy.phase == "assigned"
     assert copy.last_proven_at is None and not copy.proven
-    anna.tell(now + 2 * TICK, copy_of(drive.key, "complete", now + 2 * TICK))
+    anna.send_report(now + 2 * TICK, copy_of(drive.key, "complete", now + 2 * TICK))
     copy.refresh_from_db()
     assert copy.is_complete and not copy.proven
 
@@ -110,7 +110,7 @@ def test_complete_copies_of_nothing_count_for_nothing_and_hold_nothing_up(
 ) -> None:
     """A worker may say so of any key, and there is nothing that it could prove."""
     drive, anna, bert = two_copies(now)
-    bert.tell(
+    bert.send_report(
         now + SECOND,
         copy_of(
             drive.key, "complete", now + SECOND, length=0, blocks=0, have_blocks=0, bytes=0, have_bytes=0
@@ -146,11 +146,11 @@ def test_new_copies_are_asked_first_and_not_they_alone(farm: FakeBroker, now: da
         make_drive(), worker.row, length=5, total_blocks=5, completed_at=now, last_proven_at=None,
         last_challenged_at=now - TICK,
     )  # fmt: skip
-    audits.MAX_RUN, most = 2, audits.MAX_RUN  # type: ignore[misc]
+    audits.MAX_RUN, largest = 2, audits.MAX_RUN  # type: ignore[misc]
     try:
         assert audits.challenge_due(now) == 2
     finally:
-        audits.MAX_RUN = most  # type: ignore[misc]
+        audits.MAX_RUN = largest  # type: ignore[misc]
     asked = set(Challenge.objects.values_list("replica_id", flat=True))
     assert new.pk in asked and len(asked & {copy.pk for copy in old}) == 1
     assert {sent.task for sent in farm.take_sent()} == {AUDIT}

@@ -36,13 +36,13 @@ def gaps(*runs: Gap, length: int = 10) -> list[CoreGaps]:
     return [CoreGaps(length=length, runs=[number for run in runs for number in run])]
 
 
-def tell(worker: FakeWorker, key: str, now: datetime, *runs: Gap, phase: str = "complete") -> None:
+def send_report(worker: FakeWorker, key: str, now: datetime, *runs: Gap, phase: str = "complete") -> None:
     """It has all of ten blocks, except for these."""
     lacking = sum(end - start for start, end in runs)
     values: dict[str, Any] = {"gaps": gaps(*runs)} if runs else {}
     if phase == "complete":
         values |= {"unavailable_blocks": lacking, "unavailable_bytes": 100 * lacking}
-    assert worker.tell(now, copy_of(key, phase, now, have=10 - lacking, **values)).applied == 1
+    assert worker.send_report(now, copy_of(key, phase, now, have=10 - lacking, **values)).applied == 1
 
 
 def two_copies(now: datetime, **values: Any) -> tuple[Drive, FakeWorker, FakeWorker]:
@@ -59,12 +59,12 @@ def kept(drive: Drive) -> set[str]:
 
 def test_what_a_report_says_of_gaps_is_kept_until_they_are_filled(farm: FakeBroker, now: datetime) -> None:
     drive, anna, _ = two_copies(now)
-    tell(anna, drive.key, now, (3, 5))
+    send_report(anna, drive.key, now, (3, 5))
     copy = Replica.objects.get(worker=anna.row)
     assert (copy.phase, copy.unavailable_blocks, copy.unavailable_bytes) == ("complete", 2, 200)
     assert copy.gaps == '[{"length":10,"runs":[3,5],"exact":true,"digest":""}]'
     assert copy.share == 0.8
-    tell(anna, drive.key, now + SECOND)
+    send_report(anna, drive.key, now + SECOND)
     copy.refresh_from_db()
     assert (copy.unavailable_blocks, copy.gaps, copy.share) == (0, "", 1.0)
 
@@ -86,8 +86,8 @@ def test_the_surplus_goes_only_while_others_have_its_blocks(
     farm: FakeBroker, now: datetime, annas: list[Gap], berts: list[Gap], phases: tuple[str, str], left: Any
 ) -> None:
     drive, anna, bert = two_copies(now)
-    tell(anna, drive.key, now, *annas, phase=phases[0])
-    tell(bert, drive.key, now, *berts, phase=phases[1])
+    send_report(anna, drive.key, now, *annas, phase=phases[0])
+    send_report(bert, drive.key, now, *berts, phase=phases[1])
     prove_all(now)
     reconcile(now=now)
     assert kept(drive) == left if isinstance(left, set) else len(kept(drive)) == left
@@ -97,13 +97,13 @@ def test_a_drain_waits_until_another_has_every_block_and_not_for_more(
     farm: FakeBroker, now: datetime
 ) -> None:
     drive, anna, bert = two_copies(now)
-    tell(anna, drive.key, now, (3, 4), phase="looking")
-    tell(bert, drive.key, now, (3, 9), phase="looking")
+    send_report(anna, drive.key, now, (3, 4), phase="looking")
+    send_report(bert, drive.key, now, (3, 9), phase="looking")
     worker_services.drain([anna.row], "cli")
     reconcile(now=now)
     assert kept(drive) == {"anna", "bert"}
     assert drain_progress(anna.row.pk).waiting == 1
-    tell(bert, drive.key, now + SECOND, (3, 4), phase="looking")
+    send_report(bert, drive.key, now + SECOND, (3, 4), phase="looking")
     assert drain_progress(anna.row.pk).waiting == 0
     reconcile(now=now + SECOND)
     assert kept(drive) == {"bert"}, "97 % on both: nobody has more"
@@ -126,8 +126,11 @@ LIES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("lie", LIES)
 def test_the_last_copy_stays_when_another_worker_lies(farm: FakeBroker, now: datetime, lie: str) -> None:
     drive, anna, bert = two_copies(now)
-    assert anna.tell(now, copy_of(drive.key, "complete", now, fork=int(lie == "a lower fork"))).applied == 1
-    assert bert.tell(now, copy_of(drive.key, "complete", now, **LIES[lie])).applied == 1
+    assert (
+        anna.send_report(now, copy_of(drive.key, "complete", now, fork=int(lie == "a lower fork"))).applied
+        == 1
+    )
+    assert bert.send_report(now, copy_of(drive.key, "complete", now, **LIES[lie])).applied == 1
     if "fork" not in lie:  # by the blocks that he does have
         prove_all(now)
     assert last_copies_on(anna.row) == [drive.pk]
@@ -147,15 +150,17 @@ def test_a_higher_fork_takes_the_place_of_a_lower_one_when_it_was_proven(
     farm: FakeBroker, now: datetime
 ) -> None:
     drive, anna, bert = two_copies(now)
-    tell(anna, drive.key, now)
+    send_report(anna, drive.key, now)
     higher = {"fork": 1, "length": 4, "blocks": 4, "have_blocks": 4}
-    bert.tell(now, copy_of(drive.key, "complete", now, **higher))
+    bert.send_report(now, copy_of(drive.key, "complete", now, **higher))
     worker_services.drain([anna.row], "cli")
     Replica.objects.filter(worker=bert.row).update(last_proven_at=now)
-    bert.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND, **{**higher, "fork": 2}))
+    bert.send_report(now + SECOND, copy_of(drive.key, "complete", now + SECOND, **{**higher, "fork": 2}))
     assert last_copies_on(anna.row) == [drive.pk], "what was proven of one fork says nothing of another"
     Replica.objects.filter(worker=bert.row).update(last_proven_at=now + SECOND)
-    bert.tell(now + 2 * SECOND, copy_of(drive.key, "complete", now + 2 * SECOND, **{**higher, "fork": 2}))
+    bert.send_report(
+        now + 2 * SECOND, copy_of(drive.key, "complete", now + 2 * SECOND, **{**higher, "fork": 2})
+    )
     assert last_copies_on(anna.row) == []
     assert drain_progress(anna.row.pk).waiting == 0
     reconcile(now=now + 2 * SECOND)
@@ -164,7 +169,7 @@ def test_a_higher_fork_takes_the_place_of_a_lower_one_when_it_was_proven(
 
 def test_gaps_of_other_cores_do_not_say_what_is_asked_for(farm: FakeBroker, now: datetime) -> None:
     drive, anna, _ = two_copies(now)
-    anna.tell(now, copy_of(drive.key, "complete", now, gaps=gaps(length=1)))
+    anna.send_report(now, copy_of(drive.key, "complete", now, gaps=gaps(length=1)))
     copy = Replica.objects.get(worker=anna.row)
     assert (copy.gaps, copy.have_blocks) == ("", 10)
     audits.challenge_due(now, random.Random(1))
@@ -175,9 +180,9 @@ def test_what_a_plan_decided_is_not_done_when_the_others_have_less_by_then(
     farm: FakeBroker, now: datetime
 ) -> None:
     drive, anna, bert = two_copies(now)
-    tell(anna, drive.key, now, (3, 5))
-    tell(bert, drive.key, now, (3, 5))
-    tell(bert, drive.key, now + SECOND, (3, 6))
+    send_report(anna, drive.key, now, (3, 5))
+    send_report(bert, drive.key, now, (3, 5))
+    send_report(bert, drive.key, now + SECOND, (3, 6))
     from django.db import transaction
 
     with transaction.atomic():
@@ -187,27 +192,27 @@ def test_what_a_plan_decided_is_not_done_when_the_others_have_less_by_then(
 
 def test_a_settled_copy_looks_again_when_another_has_what_it_lacks(farm: FakeBroker, now: datetime) -> None:
     drive, anna, bert = two_copies(now, replicas_min=2, replicas_max=2)
-    tell(anna, drive.key, now, (3, 5))
-    tell(bert, drive.key, now, (3, 5))
+    send_report(anna, drive.key, now, (3, 5))
+    send_report(bert, drive.key, now, (3, 5))
     farm.take_sent()
-    assert completing.ask_to_look_again(now) == 0, "both lack the same"
-    tell(bert, drive.key, now + SECOND, (7, 8))
-    assert completing.ask_to_look_again(now + SECOND) == 2, "each has what the other lacks"
+    assert completing.ask_to_search_again(now) == 0, "both lack the same"
+    send_report(bert, drive.key, now + SECOND, (7, 8))
+    assert completing.ask_to_search_again(now + SECOND) == 2, "each has what the other lacks"
     orders = {sent.message["to"]: sent for sent in farm.take_sent() if sent.task == REFRESH}
     assert set(orders) == {anna.node_id, bert.node_id}
     body = decode(orders[anna.node_id].message["body"], Refresh)
-    assert body.look_again == [drive.key]
-    assert completing.ask_to_look_again(now + 2 * SECOND) == 0, "not again and again"
-    tell(anna, drive.key, now + 3 * SECOND)
-    tell(bert, drive.key, now + 3 * SECOND)
-    assert completing.ask_to_look_again(now + timedelta(hours=2)) == 0
+    assert body.search_again == [drive.key]
+    assert completing.ask_to_search_again(now + 2 * SECOND) == 0, "not again and again"
+    send_report(anna, drive.key, now + 3 * SECOND)
+    send_report(bert, drive.key, now + 3 * SECOND)
+    assert completing.ask_to_search_again(now + timedelta(hours=2)) == 0
 
 
 def test_a_whole_farm_of_whole_copies_is_asked_nothing(farm: FakeBroker, now: datetime) -> None:
     drive, anna, bert = two_copies(now)
-    tell(anna, drive.key, now)
-    tell(bert, drive.key, now)
-    assert completing.ask_to_look_again(now) == 0
+    send_report(anna, drive.key, now)
+    send_report(bert, drive.key, now)
+    assert completing.ask_to_search_again(now) == 0
 
 
 # --- proofs
@@ -272,7 +277,7 @@ def test_a_drive_with_gaps_in_its_contents_proves_both_cores(
 def test_a_second_core_is_asked_for_whatever_kind_the_drive_is_called(
     farm: FakeBroker, worker: FakeWorker, store: Store, core: Core, now: datetime
 ) -> None:
-    """The kind was told by some worker. One that has no blobs could not be found out."""
+    """The kind was reported by some worker. One that has no blobs could not be found out."""
     blobs = blobs_of(store, core)
     replica = copy_of_core(core, worker, now, blobs=blobs.length, kind="core")
     audits.challenge_due(now)

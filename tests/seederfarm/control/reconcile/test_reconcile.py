@@ -29,7 +29,7 @@ SECOND = timedelta(seconds=1)
 GRACE = timedelta(seconds=400)
 
 
-def settle(broker: FakeBroker, workers: list[FakeWorker], now: datetime) -> None:
+def run_until_idle(broker: FakeBroker, workers: list[FakeWorker], now: datetime) -> None:
     """Deliver assignments; let every worker finish its downloads and say so."""
     broker.send_assignments(now)
     for sent in broker.take_sent():
@@ -39,7 +39,7 @@ def settle(broker: FakeBroker, workers: list[FakeWorker], now: datetime) -> None
     for worker in workers:
         for key, phase in worker.held.items():
             worker.held[key] = "complete" if phase in ("looking", "downloading") else phase
-        worker.tell(now, *worker.status(now))
+        worker.send_report(now, *worker.status(now))
         worker.held = {key: phase for key, phase in worker.held.items() if phase != "removed"}
     prove_all(now)
 
@@ -97,7 +97,7 @@ def test_paused_drives_stay_where_they_are(farm: FakeBroker, now: datetime) -> N
     workers = [FakeWorker(name, now=now) for name in ("anna", "bert")]
     drive = make_drive(replicas_min=2, replicas_max=2)
     plan_now(now)
-    settle(farm, workers, now)
+    run_until_idle(farm, workers, now)
     drive_services.pause([drive], "cli")
     drive_services.set_replicas([drive], 1, 1, "cli")
     assert plan_now(now + SECOND).release == []
@@ -113,28 +113,28 @@ def test_a_lost_worker_is_replaced_and_the_surplus_goes_when_it_returns(
     workers = [FakeWorker(name, now=now) for name in ("anna", "bert", "cleo")]
     make_drive(replicas_min=2, replicas_max=2)
     plan_now(now)
-    settle(farm, workers, now)
+    run_until_idle(farm, workers, now)
     before = desired()
     lost = next(worker for worker in workers if worker.held)
     others = [worker for worker in workers if worker is not lost]
 
     later = now + GRACE
     for worker in others:
-        worker.tell(later)
+        worker.send_report(later)
     moved = plan_now(later, everything=False)
     assert len(moved.assign) == 1
     assert Event.objects.get(kind="worker.lost").worker == lost.row
     assert Alert.objects.get(kind="worker.lost").resolved_at is None
     assert before < desired()
 
-    settle(farm, others, later)
+    run_until_idle(farm, others, later)
     back = later + SECOND
     assert plan_now(back).release == []  # what a lost worker has is no surplus: it may never return
-    lost.tell(back, *lost.status(back))
-    settled = plan_now(back + SECOND, everything=False)
-    assert len(settled.release) == 1
+    lost.send_report(back, *lost.status(back))
+    stable = plan_now(back + SECOND, everything=False)
+    assert len(stable.release) == 1
     assert Alert.objects.get(kind="worker.lost").resolved_at is not None
-    settle(farm, workers, back + 3 * SECOND)
+    run_until_idle(farm, workers, back + 3 * SECOND)
     assert Replica.objects.filter(phase="complete").count() == Replica.objects.count() == 2
 
 
@@ -145,11 +145,11 @@ def test_no_worker_is_lost_when_none_was_heard(farm: FakeBroker, now: datetime) 
     outages = OutageDetector(now)
     later = now + timedelta(hours=5)  # the broker was away
     assert reconcile(now=later, outages=outages).assign == []
-    workers[0].tell(later)
+    workers[0].send_report(later)
     reconcile(now=later + SECOND, outages=outages)  # one is first
     assert not Worker.objects.filter(lost_since__isnull=False).exists()
     for minute in range(8):
-        workers[0].tell(later + minute * 60 * SECOND)
+        workers[0].send_report(later + minute * 60 * SECOND)
         reconcile(now=later + minute * 60 * SECOND, outages=outages)
     assert [worker.name for worker in Worker.objects.filter(lost_since__isnull=False)] == ["bert"]
 
@@ -159,7 +159,7 @@ def test_a_drain_moves_first_and_releases_then(farm: FakeBroker, now: datetime) 
     for _ in range(4):
         make_drive()
     plan_now(now)
-    settle(farm, workers, now)
+    run_until_idle(farm, workers, now)
     anna = workers[0].row
     has = Replica.objects.filter(worker=anna).count()
     assert has
@@ -169,9 +169,9 @@ def test_a_drain_moves_first_and_releases_then(farm: FakeBroker, now: datetime) 
     assert (len(moved.assign), moved.release) == (has, [])
     progress = drain_numbers(anna.pk)
     assert progress == (has, has)
-    settle(farm, workers, at)
+    run_until_idle(farm, workers, at)
     assert len(plan_now(at + SECOND).release) == has
-    settle(farm, workers, at + 2 * SECOND)
+    run_until_idle(farm, workers, at + 2 * SECOND)
     assert set(Replica.objects.values_list("worker__name", "phase")) == {("bert", "complete")}
     assert drain_numbers(anna.pk) == (0, 0)
 
@@ -190,7 +190,7 @@ def test_a_release_is_checked_again_where_it_is_written(
     workers = [FakeWorker(name, now=now) for name in ("anna", "bert")]
     drive = make_drive(replicas_min=1, replicas_max=2)
     plan_now(now)
-    settle(farm, workers, now)
+    run_until_idle(farm, workers, now)
     drive_services.set_replicas([drive], 1, 1, "cli")
     from seederfarm.control.reconcile import reconcile as module
 
@@ -232,7 +232,7 @@ def test_a_copy_that_comes_back_before_it_was_removed_starts_anew(farm: FakeBrok
     plan_now(now + SECOND)
     replica = Replica.objects.get()
     assert (replica.desired, replica.phase, replica.have_blocks) == (True, "assigned", 0)
-    worker.tell(now + 2 * SECOND, copy_of(drive.key, "removed", now))
+    worker.send_report(now + 2 * SECOND, copy_of(drive.key, "removed", now))
     replica.refresh_from_db()
     assert replica.phase == "assigned"
 
@@ -241,10 +241,10 @@ def test_a_removed_drive_goes_when_its_copies_are_gone(farm: FakeBroker, now: da
     workers = [FakeWorker(name, now=now) for name in ("anna", "bert")]
     drive = make_drive(replicas_min=2, replicas_max=2)
     plan_now(now)
-    settle(farm, workers, now)
+    run_until_idle(farm, workers, now)
     assert drive_services.remove([drive], "cli", force=True).removing == 1
     assert len(plan_now(now + SECOND).release) == 2
-    settle(farm, workers, now + 2 * SECOND)
+    run_until_idle(farm, workers, now + 2 * SECOND)
     plan_now(now + 3 * SECOND)
     assert not Drive.objects.exists()
 
@@ -279,14 +279,14 @@ def test_a_heartbeat_that_does_not_know_the_assignment_gets_it_again_but_not_all
     farm.send_assignments(now)
     lost = farm.take_sent()
     assert len(lost) == 1
-    worker.tell(now + SECOND)
+    worker.send_report(now + SECOND)
     assert farm.take_deferred("control.send_assignment") == []
-    worker.tell(now + 15 * SECOND)
+    worker.send_report(now + 15 * SECOND)
     farm.send_assignments(now + 15 * SECOND)
     for sent in farm.take_sent():
         worker.hear(sent, now)
     assert worker.held
-    worker.tell(now + 60 * SECOND)
+    worker.send_report(now + 60 * SECOND)
     assert farm.take_deferred("control.send_assignment") == []
 
 
@@ -294,11 +294,11 @@ def test_a_worker_ahead_of_a_restored_database_is_brought_back(farm: FakeBroker,
     worker = FakeWorker("anna", now=now)
     make_drive()
     plan_now(now)
-    settle(farm, [worker], now)
+    run_until_idle(farm, [worker], now)
     AssignmentState.objects.update(version=0, digest="")
     worker.assignment = worker.assignment.__class__(version=500)
-    worker.tell(now + SECOND)
-    settle(farm, [worker], now + SECOND)
+    worker.send_report(now + SECOND)
+    run_until_idle(farm, [worker], now + SECOND)
     assert worker.assignment.version == 501
     assert len(worker.assignment.entries) == 1
 
@@ -395,8 +395,8 @@ def converge(broker: FakeBroker, now: datetime, rng: random.Random) -> None:
 
 def disturb(rng: random.Random) -> None:
     drive = rng.choice(list(Drive.objects.all()))
-    most = rng.randint(1, 3)
-    drive_services.set_replicas([drive], rng.randint(1, most), most, "cli")
+    largest = rng.randint(1, 3)
+    drive_services.set_replicas([drive], rng.randint(1, largest), largest, "cli")
 
 
 def check_invariants() -> None:

@@ -27,7 +27,7 @@ SECOND = timedelta(seconds=1)
 
 
 class Killed(BaseException):
-    """Stands for the end of the process: nobody may catch it."""
+    """Stands for the end of the process: no handler may catch it."""
 
 
 def heard(now: datetime) -> OutageDetector:
@@ -50,10 +50,10 @@ def random_farm(rng: random.Random, now: datetime) -> None:
         for _ in range(12)
     ]
     for _ in range(150):
-        least = rng.randint(1, 3)
+        smallest = rng.randint(1, 3)
         drive = make_drive(
-            replicas_min=least,
-            replicas_max=least + rng.randint(0, 2),
+            replicas_min=smallest,
+            replicas_max=smallest + rng.randint(0, 2),
             state=rng.choice(["active"] * 6 + ["paused", "removing"]),
         )
         if rng.random() < 0.1:
@@ -143,7 +143,7 @@ def test_drives_are_marked_as_short_of_copies_and_the_mark_is_put_right(
     drive = make_drive(replicas_min=1, replicas_max=1)
     reconcile(now=now, outages=heard(now))
     assert set(under_replicated(Drive.objects.all())) == {drive}
-    worker.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
+    worker.send_report(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
     prove_all(now + SECOND)
     reconcile(everything=False, now=now, outages=heard(now))
     assert not under_replicated(Drive.objects.all())

@@ -40,7 +40,7 @@ def test_a_report_updates_copy_drive_and_worker(worker: FakeWorker, now: datetim
     drive = make_drive()
     replica = assign(drive, worker, now)
     report = copy_of(drive.key, "complete", now, title="Films", writer_seen_at=now.timestamp())
-    assert worker.tell(now, report) == ingest.IngestResult(applied=1)
+    assert worker.send_report(now, report) == ingest.IngestResult(applied=1)
     replica.refresh_from_db()
     drive.refresh_from_db()
     worker.row.refresh_from_db()
@@ -65,7 +65,7 @@ def test_a_copy_that_got_blocks_is_marked_by_our_clock(worker: FakeWorker, now: 
         (now + 3 * SECOND, 6, now + 3 * SECOND),
         (now + 4 * SECOND, 5, now + 3 * SECOND),
     ):
-        worker.tell(at, replace(copy_of(drive.key, "downloading", at), have_blocks=blocks))
+        worker.send_report(at, replace(copy_of(drive.key, "downloading", at), have_blocks=blocks))
         replica.refresh_from_db()
         assert replica.grew_at == expected
 
@@ -73,8 +73,8 @@ def test_a_copy_that_got_blocks_is_marked_by_our_clock(worker: FakeWorker, now: 
 def test_what_was_observed_earlier_does_not_count(worker: FakeWorker, now: datetime) -> None:
     drive = make_drive()
     replica = assign(drive, worker, now)
-    worker.tell(now, copy_of(drive.key, "complete", now))
-    late = worker.tell(now + SECOND, copy_of(drive.key, "downloading", now - SECOND))
+    worker.send_report(now, copy_of(drive.key, "complete", now))
+    late = worker.send_report(now + SECOND, copy_of(drive.key, "downloading", now - SECOND))
     assert (late.applied, late.stale) == (0, 1)
     replica.refresh_from_db()
     assert replica.phase == "complete"
@@ -83,20 +83,22 @@ def test_what_was_observed_earlier_does_not_count(worker: FakeWorker, now: datet
 def test_the_latest_of_several_about_one_copy_counts(worker: FakeWorker, now: datetime) -> None:
     drive = make_drive()
     assign(drive, worker, now)
-    worker.tell(now, copy_of(drive.key, "complete", now), copy_of(drive.key, "downloading", now - SECOND))
+    worker.send_report(
+        now, copy_of(drive.key, "complete", now), copy_of(drive.key, "downloading", now - SECOND)
+    )
     assert Replica.objects.get().phase == "complete"
 
 
 def test_a_clock_that_ran_ahead_does_not_make_later_reports_old(worker: FakeWorker, now: datetime) -> None:
     drive = make_drive()
     assign(drive, worker, now)
-    worker.tell(now, copy_of(drive.key, "downloading", now + timedelta(days=900)))
-    worker.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
+    worker.send_report(now, copy_of(drive.key, "downloading", now + timedelta(days=900)))
+    worker.send_report(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
     assert Replica.objects.get().phase == "complete"
     absurd = copy_of(drive.key, "error", now, error="disk").__class__(
         key=drive.key, phase="error", observed_at=1e11
     )
-    assert worker.tell(now + 2 * SECOND, absurd).applied == 1
+    assert worker.send_report(now + 2 * SECOND, absurd).applied == 1
 
 
 def test_a_message_counts_once(worker: FakeWorker, now: datetime) -> None:
@@ -115,9 +117,9 @@ def test_messages_out_of_order_count_each(worker: FakeWorker, now: datetime) -> 
     assert "replayed" in ingest_report(second, now).refused
 
 
-def test_strangers_are_refused_in_one_alert(farm: FakeBroker, now: datetime) -> None:
-    stranger = FakeWorker("stranger", now=now)
-    message = stranger.report(now)
+def test_unknown_senders_are_refused_in_one_alert(farm: FakeBroker, now: datetime) -> None:
+    peer = FakeWorker("stranger", now=now)
+    message = peer.report(now)
     Worker.objects.all().delete()
     for data in (message, message, {}, None, [], {"from": 7}, {"from": "x" * 10_000}):
         assert ingest_report(data, now).refused
@@ -130,7 +132,7 @@ def test_workers_that_take_no_part_are_refused_with_a_reason(
     farm: FakeBroker, now: datetime, state: str, why: str
 ) -> None:
     worker = FakeWorker("anna", state=state, now=now - SECOND)
-    assert why in worker.tell(now).refused
+    assert why in worker.send_report(now).refused
     worker.row.refresh_from_db()
     assert worker.row.refused == 1
     assert why in worker.row.refused_reason
@@ -144,7 +146,7 @@ def test_a_worker_cannot_report_for_another(worker: FakeWorker, now: datetime) -
     forged = mallory.report(now, copy_of(drive.key, "complete", now))
     forged["from"] = worker.node_id
     assert "bad_signature" in ingest_report(forged, now).refused
-    assert mallory.tell(now, copy_of(drive.key, "complete", now)).unassigned == 1
+    assert mallory.send_report(now, copy_of(drive.key, "complete", now)).unassigned == 1
     assert Replica.objects.get().phase == "assigned"
 
 
@@ -172,7 +174,7 @@ def test_a_removed_copy_goes_when_it_was_released(worker: FakeWorker, now: datet
     wanted, unwanted = make_drive(), make_drive()
     assign(wanted, worker, now, phase="complete")
     assign(unwanted, worker, now, phase="complete", desired=False, released_at=now)
-    worker.tell(
+    worker.send_report(
         now + SECOND,
         copy_of(wanted.key, "removed", now + SECOND),
         copy_of(unwanted.key, "removed", now + SECOND),
@@ -188,17 +190,17 @@ def test_what_is_seen_of_a_drive_only_gets_better(farm: FakeBroker, now: datetim
     assign(drive, anna, now)
     assign(drive, bert, now)
     seen = now.timestamp()
-    anna.tell(
+    anna.send_report(
         now, copy_of(drive.key, "complete", now, length=20, bytes=5000, title="New", writer_seen_at=seen)
     )
-    bert.tell(
+    bert.send_report(
         now + SECOND,
         copy_of(drive.key, "complete", now + SECOND, length=15, title="Old", writer_seen_at=seen - 500),
     )
     drive.refresh_from_db()
     assert (drive.length, drive.byte_length, drive.title) == (20, 5000, "New")
     assert drive.last_writer_seen_at == now
-    bert.tell(now + 2 * SECOND, copy_of(drive.key, "complete", now + 2 * SECOND, length=3, fork=1))
+    bert.send_report(now + 2 * SECOND, copy_of(drive.key, "complete", now + 2 * SECOND, length=3, fork=1))
     drive.refresh_from_db()
     assert (drive.fork, drive.length) == (1, 3)
 
@@ -220,16 +222,16 @@ def test_a_report_takes_as_many_statements_for_500_copies_as_for_5(worker: FakeW
 
 
 def test_samples_are_summed_up_by_the_minute(worker: FakeWorker, now: datetime) -> None:
-    def told(start: datetime, up: int) -> ReportedSample:
+    def notified(start: datetime, up: int) -> ReportedSample:
         return ReportedSample(
             start=start.timestamp(), seconds=10.0, bytes_in=0, bytes_out=up, cpu_percent=10.0,
             memory_used_bytes=1, disk_free_bytes=2, stored_bytes=3, peers=4,
         )  # fmt: skip
 
-    first = [told(now, 100), told(now + 10 * SECOND, 50), told(now + 60 * SECOND, 7)]
+    first = [notified(now, 100), notified(now + 10 * SECOND, 50), notified(now + 60 * SECOND, 7)]
     ingest_report(worker.seal(Report(samples=first), now), now)
-    ingest_report(worker.seal(Report(samples=[told(now + 20 * SECOND, 1000)]), now), now)
-    jumped = [told(now - timedelta(days=4000), 9), told(now + timedelta(days=4000), 9)]
+    ingest_report(worker.seal(Report(samples=[notified(now + 20 * SECOND, 1000)]), now), now)
+    jumped = [notified(now - timedelta(days=4000), 9), notified(now + timedelta(days=4000), 9)]
     ingest_report(worker.seal(Report(samples=jumped), now), now)
     rows = Sample.objects.filter(metric="bytes_up", subject=worker.row.pk).order_by("at")
     found = [(row.at, row.count, row.total, row.minimum, row.maximum) for row in rows]
@@ -259,7 +261,7 @@ def test_events_name_a_drive_without_label_by_the_beginning_of_its_key(
 ) -> None:
     drive = make_drive(label="")
     assign(drive, worker, now)
-    worker.tell(now, copy_of(drive.key, "complete", now))
+    worker.send_report(now, copy_of(drive.key, "complete", now))
     event = Event.objects.get(kind="replica.complete")
     assert f" {drive.z32[:10]}… " in event.text
 
@@ -277,33 +279,33 @@ def test_events_of_a_worker_reach_the_flight_recorder(worker: FakeWorker, now: d
 
 
 def test_a_hung_engine_is_an_alert_until_one_is_ready(worker: FakeWorker, now: datetime) -> None:
-    def tells(code: str, seconds: float) -> None:
+    def send_event(code: str, seconds: float) -> None:
         at = now + timedelta(seconds=seconds)
         event = WorkerEvent(at=at.timestamp(), code=code, text="engine 0 has sent nothing for 60 s")
         ingest.ingest_report(worker.seal(Report(events=[event]), at), at)
 
-    tells("engine_hung", 1)
+    send_event("engine_hung", 1)
     alert = Alert.objects.get(kind="worker.engine_hung")
     assert alert.worker == worker.row and "sent nothing" in alert.text and alert.resolved_at is None
-    tells("engine_hung", 2)
-    tells("synced", 3)
+    send_event("engine_hung", 2)
+    send_event("synced", 3)
     alert.refresh_from_db()
     assert (alert.count, alert.resolved_at) == (2, None)
-    tells("engine_ready", 4)
+    send_event("engine_ready", 4)
     alert.refresh_from_db()
     assert alert.resolved_at is not None
 
 
-def test_a_rewritten_history_in_quarantine_is_an_alert_until_somebody_decides(
+def test_a_rewritten_history_in_quarantine_is_an_alert_until_a_person_decides(
     farm: FakeBroker, worker: FakeWorker, now: datetime
 ) -> None:
     drive, other = make_drive(max_fork=0), make_drive(max_fork=0)
     assign(drive, worker, now)
     for key in (drive.key, drive.key, other.key):
-        told = WorkerEvent(
+        notified = WorkerEvent(
             at=now.timestamp(), code="fork_quarantined", key=key, text="fork 1 in place of fork 0"
         )
-        ingest_report(worker.seal(Report(events=[told]), now), now)
+        ingest_report(worker.seal(Report(events=[notified]), now), now)
     alert = Alert.objects.get(drive=drive)
     assert (alert.kind, alert.count, alert.resolved_at) == ("drive.forked", 2, None)
     assert "fork 1 in place of fork 0" in alert.text
@@ -322,7 +324,7 @@ def test_a_lost_worker_that_reports_again_is_back(worker: FakeWorker, now: datet
     drive = make_drive()
     assign(drive, worker, now)
     Worker.objects.update(lost_since=now - timedelta(hours=1))
-    worker.tell(now)
+    worker.send_report(now)
     worker.row.refresh_from_db()
     drive.refresh_from_db()
     assert worker.row.lost_since is None
@@ -353,20 +355,20 @@ def test_the_first_heartbeat_of_a_worker_has_everything_planned(
     farm: FakeBroker, worker: FakeWorker, now: datetime
 ) -> None:
     Worker.objects.update(free_bytes=None)
-    worker.tell(now)
-    worker.tell(now + SECOND)
+    worker.send_report(now)
+    worker.send_report(now + SECOND)
     assert farm.take_deferred("control.reconcile") == [[]]
 
 
 def test_the_first_heartbeat_after_a_silence_has_everything_planned(
     farm: FakeBroker, worker: FakeWorker, now: datetime
 ) -> None:
-    """What was added while nobody was heard has found no place, and is not marked any more."""
-    worker.tell(now)
+    """What was added while no worker was heard has found no place, and is not marked any more."""
+    worker.send_report(now)
     farm.take_deferred("control.reconcile")
-    worker.tell(now + SECOND)
+    worker.send_report(now + SECOND)
     assert farm.take_deferred("control.reconcile") == []
-    worker.tell(now + SECOND + timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat + 1))
+    worker.send_report(now + SECOND + timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat + 1))
     assert farm.take_deferred("control.reconcile") == [[]]
 
 
@@ -379,29 +381,29 @@ def test_a_copy_that_only_follows_its_writer_has_no_event_for_each_append(
     for _ in range(30):
         for phase in ("downloading", "complete"):
             at += SECOND
-            worker.tell(at, copy_of(drive.key, phase, at))
+            worker.send_report(at, copy_of(drive.key, phase, at))
     kinds = list(
         Event.objects.filter(kind__startswith="replica.").order_by("pk").values_list("kind", flat=True)
     )
     assert kinds == ["replica.downloading", "replica.complete"]
-    worker.tell(at + SECOND, copy_of(drive.key, "error", at + SECOND, error="disk"))
-    worker.tell(at + 2 * SECOND, copy_of(drive.key, "complete", at + 2 * SECOND))
+    worker.send_report(at + SECOND, copy_of(drive.key, "error", at + SECOND, error="disk"))
+    worker.send_report(at + 2 * SECOND, copy_of(drive.key, "complete", at + 2 * SECOND))
     later = at + timedelta(hours=2)
-    worker.tell(later, copy_of(drive.key, "downloading", later))
-    worker.tell(later + SECOND, copy_of(drive.key, "complete", later + SECOND))
+    worker.send_report(later, copy_of(drive.key, "downloading", later))
+    worker.send_report(later + SECOND, copy_of(drive.key, "complete", later + SECOND))
     assert Event.objects.filter(kind="replica.complete").count() == 3
     assert Event.objects.filter(kind="replica.downloading").count() == 2
 
 
 @pytest.mark.parametrize("bad", ["a\0b", "a\ud800b"])
 def test_text_that_no_database_keeps_loses_no_report(farm: FakeBroker, now: datetime, bad: str) -> None:
-    """Titles, errors and what engines tell may have been chosen by strangers."""
+    """Titles, errors and what engines report may have been chosen by peers."""
     anna = FakeWorker("anna", now=now)
     drive = make_drive()
     Replica.objects.create(drive=drive, worker=anna.row, created_at=now - SECOND)
-    told = copy_of(drive.key, "error", now, have=1, error=bad, title=bad)
+    notified = copy_of(drive.key, "error", now, have=1, error=bad, title=bad)
     event = WorkerEvent(at=now.timestamp(), code="trouble", text=bad)
-    report = Report(heartbeat=replace(anna.beat(now), software=bad), replicas=[told], events=[event])
+    report = Report(heartbeat=replace(anna.beat(now), software=bad), replicas=[notified], events=[event])
     assert ingest_report(anna.seal(report, now), now).applied == 1
     drive.refresh_from_db()
     for text in (drive.title, Replica.objects.get().error, Event.objects.last().text):  # type: ignore[union-attr]

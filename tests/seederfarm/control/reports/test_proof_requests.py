@@ -31,7 +31,7 @@ def events() -> list[tuple[str, str]]:
     return list(Event.objects.filter(kind="drive.proof").values_list("severity", "text"))
 
 
-def test_it_is_told_once_when_all_copies_have_answered(drive: Drive, now: datetime) -> None:
+def test_it_is_reported_once_when_all_copies_have_answered(drive: Drive, now: datetime) -> None:
     assert conclude(now + SECOND) == 0  # nobody was asked yet
     Replica.objects.update(last_challenged_at=now + SECOND)
     first, second = Replica.objects.filter(phase="complete")

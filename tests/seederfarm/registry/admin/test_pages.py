@@ -121,10 +121,12 @@ def paste(client: Client, keys: str, **fields: object) -> HttpResponse:
 
 def test_pasted_keys_are_added_and_duplicates_reported(client: Client) -> None:
     make_drive("known", label="An old friend")
-    said = text_of(paste(client, f"{key_of('known')}\n{key_of('new')}\n{key_of('new')}", tags="Music, maps"))
-    assert "Added 1 key." in said
-    assert "1 key known already, left unchanged: An old friend." in said
-    assert "1 line named a key of the list again." in said
+    reported = text_of(
+        paste(client, f"{key_of('known')}\n{key_of('new')}\n{key_of('new')}", tags="Music, maps")
+    )
+    assert "Added 1 key." in reported
+    assert "1 key known already, left unchanged: An old friend." in reported
+    assert "1 line named a key of the list again." in reported
     drive = Drive.objects.get(key=key_of("new"))
     assert (drive.replicas_min, drive.replicas_max, drive.owner) == (2, 3, User.objects.get())
     assert sorted(tag.name for tag in drive.tags.all()) == ["maps", "music"]
@@ -133,9 +135,9 @@ def test_pasted_keys_are_added_and_duplicates_reported(client: Client) -> None:
 
 def test_malformed_lines_are_named_and_left_in_the_form_to_be_corrected(client: Client) -> None:
     response = paste(client, f"{key_of('a')}\nthis is no key\n{'z' * 64}")
-    said = text_of(response)
-    assert "2 lines could not be read. The others were taken." in said
-    assert "Line 2:" in said and "Line 3:" in said
+    reported = text_of(response)
+    assert "2 lines could not be read. The others were taken." in reported
+    assert "Line 2:" in reported and "Line 3:" in reported
     assert Drive.objects.count() == 1
     assert "this is no key" in response.context["form"]["keys"].value()
     assert key_of("a") not in response.context["form"]["keys"].value()
@@ -143,8 +145,8 @@ def test_malformed_lines_are_named_and_left_in_the_form_to_be_corrected(client: 
 
 def test_a_seeds_txt_is_uploaded(client: Client) -> None:
     text = f"\ufeff# seeds\r\ndrive {key_of('a')}\r\ncore {key_of('b')}\r\n"
-    said = text_of(paste(client, "", file=SimpleUploadedFile("seeds.txt", text.encode())))
-    assert "Added 2 keys." in said
+    reported = text_of(paste(client, "", file=SimpleUploadedFile("seeds.txt", text.encode())))
+    assert "Added 2 keys." in reported
     assert Drive.objects.get(key=key_of("a")).kind == "drive"
 
 
@@ -164,8 +166,8 @@ def test_a_form_that_is_wrong_adds_nothing_and_says_why(
     given = {"keys": "", **fields}
     if isinstance(content := given.get("file"), bytes):
         given["file"] = SimpleUploadedFile("seeds.txt", content)
-    said = text_of(paste(client, str(given.pop("keys")), **given))
-    assert expected in said
+    reported = text_of(paste(client, str(given.pop("keys")), **given))
+    assert expected in reported
     assert not Drive.objects.exists()
 
 
@@ -200,16 +202,16 @@ def test_removing_asks_and_keeps_last_copies_unless_forced(client: Client) -> No
     asked = text_of(act(client, DRIVES, "remove", guarded, free))
     assert "Remove 2 drives, and delete all copies" in asked
     assert Drive.objects.filter(state="active").count() == 2, "it only asked"
-    said = text_of(act(client, DRIVES, "remove", guarded, free, apply="1"))
-    assert "1 drive being removed" in said
+    reported = text_of(act(client, DRIVES, "remove", guarded, free, apply="1"))
+    assert "1 drive being removed" in reported
     kept = "Kept guarded: the farm has the only complete copies known (1); its publisher has written nothing"
-    assert f"{kept} since it was added." in said
+    assert f"{kept} since it was added." in reported
     act(client, DRIVES, "remove", guarded, apply="1", force="on")
     assert Drive.objects.filter(state="removing").count() == 2
 
 
 @pytest.mark.parametrize(
-    ("name", "asked", "said", "state"),
+    ("name", "asked", "reported", "state"),
     [
         ("pause_one", "Leave the copies where they are", "1 drive paused", "paused"),
         ("resume_one", "Look after it again?", "All were active already", "active"),
@@ -223,7 +225,7 @@ def test_removing_asks_and_keeps_last_copies_unless_forced(client: Client) -> No
     ],
 )
 def test_the_page_of_a_drive_has_buttons_that_ask_first(
-    client: Client, name: str, asked: str, said: str, state: str
+    client: Client, name: str, asked: str, reported: str, state: str
 ) -> None:
     drive = make_drive("a")
     make_replica(drive, make_worker())
@@ -231,7 +233,7 @@ def test_the_page_of_a_drive_has_buttons_that_ask_first(
     assert url in client.get(reverse("admin:registry_drive_change", args=(drive.pk,))).text
     assert asked in text_of(client.get(url))
     assert not AuditEntry.objects.exists(), "a link alone does nothing"
-    assert said in text_of(client.post(url, {"apply": "1"}, follow=True))
+    assert reported in text_of(client.post(url, {"apply": "1"}, follow=True))
     drive.refresh_from_db()
     assert drive.state == state
 
@@ -293,9 +295,9 @@ def test_workers_are_approved_drained_and_retired(client: Client) -> None:
     assert "1 worker active now" in text_of(act(client, WORKERS, "activate", newcomer))
     asked = text_of(act(client, WORKERS, "retire", keeper, newcomer))
     assert "keeper has blocks of 1 drive that no other worker has: drain it first." in asked
-    said = text_of(act(client, WORKERS, "retire", keeper, newcomer, apply="1"))
-    assert "1 worker retired" in said
-    assert "keeper was not retired: it has blocks of 1 drive that no other worker has" in said
+    reported = text_of(act(client, WORKERS, "retire", keeper, newcomer, apply="1"))
+    assert "1 worker retired" in reported
+    assert "keeper was not retired: it has blocks of 1 drive that no other worker has" in reported
     assert "1 worker draining" in text_of(act(client, WORKERS, "drain", keeper))
     assert "1 worker paused" in text_of(act(client, WORKERS, "pause", keeper))
     assert "1 worker deleted" in text_of(act(client, WORKERS, "delete_retired", keeper, newcomer))
@@ -376,13 +378,13 @@ def test_sources_are_checked_and_switched(client: Client) -> None:
     assert not source.enabled
     assert "left alone" in text_of(act(client, "admin:registry_source_changelist", "read_now", source))
     Source.objects.update(enabled=True, next_at=source.created_at)
-    said = text_of(act(client, "admin:registry_source_changelist", "read_now", source))
-    assert "1 source will be read" in said
+    reported = text_of(act(client, "admin:registry_source_changelist", "read_now", source))
+    assert "1 source will be read" in reported
     assert Source.objects.get().next_at is None
 
 
 class TestPermissions:
-    def test_strangers_are_sent_to_the_login(self) -> None:
+    def test_anonymous_users_are_sent_to_the_login(self) -> None:
         response = Client().get(reverse(DRIVES))
         assert response.status_code == 302
         assert "/admin/login/" in response.headers["Location"]
@@ -431,9 +433,9 @@ def test_a_copy_is_found_by_its_drive_its_worker_or_its_trouble(client: Client) 
     anna, bert = make_worker("anna"), make_worker("bert")
     song, film = make_drive("song"), make_drive("film")
     here = make_replica(song, anna)
-    troubled = make_replica(film, bert, phase=Replica.Phase.ERROR, error="NO_ROOM: 5 bytes are free")
+    failed = make_replica(film, bert, phase=Replica.Phase.ERROR, error="NO_ROOM: 5 bytes are free")
     for term, wanted in (
-        ("song", here), (song.z32, here), (song.key[:9], here), ("anna", here), ("no_room", troubled),
+        ("song", here), (song.z32, here), (song.key[:9], here), ("anna", here), ("no_room", failed),
     ):  # fmt: skip
         found = client.get(reverse("admin:registry_replica_changelist"), {"q": term}).context["cl"]
         assert list(found.result_list) == [wanted], term

@@ -1,4 +1,4 @@
-"""What staff with few rights see and do on the pages, and how texts of strangers are shown."""
+"""What staff with few rights see and do on the pages, and how texts of others are shown."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_who_may_only_look_at_sources_sees_no_secret_of_them() -> None:
     ],
 )
 def test_lists_are_no_oracle_of_secrets(lookup: str) -> None:
-    """A filter that finds, or finds not, tells a secret letter by letter."""
+    """A filter that finds, or finds not, reports a secret letter by letter."""
     a_source()
     page = reverse("admin:registry_source_changelist")
     client = staff("view_source")

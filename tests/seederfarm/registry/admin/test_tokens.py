@@ -29,8 +29,8 @@ def test_a_new_api_token_is_shown_once(client: Client) -> None:
     given = {"name": "ci", "user": user.pk, "scopes": ["read", "drives"]}
     shown = client.post(reverse("admin:registry_apitoken_add"), given)
     assert "no-store" in shown["Cache-Control"]
-    said = text_of(shown)
-    found = re.search(r"sft_[\w-]{40,}", said)
+    reported = text_of(shown)
+    found = re.search(r"sft_[\w-]{40,}", reported)
     assert found is not None
     token = services.find_api_token(found[0])
     assert token is not None and token.name == "ci"

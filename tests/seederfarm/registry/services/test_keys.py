@@ -52,7 +52,7 @@ def test_a_list_is_taken_apart_into_added_existing_repeated_and_malformed() -> N
     assert result.repeated == 1
 
 
-def test_what_is_said_of_new_keys_does_not_change_those_that_were_known() -> None:
+def test_what_is_reported_of_new_keys_does_not_change_those_that_were_known() -> None:
     known = make_drive("known", replicas_min=3, replicas_max=3, priority=1)
     user = make_user()
     result = add_keys(
@@ -105,20 +105,20 @@ def test_adding_a_key_that_is_being_removed_keeps_it() -> None:
 
 
 def test_adding_is_in_the_audit_log_and_signalled_after_the_commit() -> None:
-    told: list[object] = []
+    notified: list[object] = []
 
     def listen(sender: object, ids: object, **_: object) -> None:
-        told.append(ids)
+        notified.append(ids)
 
     signals.drives_changed.connect(listen)
     try:
         with TestCase.captureOnCommitCallbacks(execute=True) as callbacks:
             result = add_keys(key_of("a"), actor=make_user("bob"))
-            assert told == []
+            assert notified == []
         assert len(callbacks) == 1
     finally:
         signals.drives_changed.disconnect(listen)
-    assert told == [[result.added[0].pk]]
+    assert notified == [[result.added[0].pk]]
     entry = AuditEntry.objects.get()
     assert (entry.actor, entry.action, entry.target) == ("bob", "drive.add", key_of("a"))
     add_keys(key_of("a"), actor="bob")

@@ -1,4 +1,4 @@
-"""Export and import: what goes out comes back; what is wrong with a file is said, and nothing of it taken."""
+"""Export and import: what goes out comes back; a wrong file is reported, and nothing of it taken."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def empty() -> None:
 
 
 @pytest.mark.usefixtures("database")
-def test_all_that_was_said_comes_back_and_a_second_import_changes_nothing() -> None:
+def test_all_that_was_reported_comes_back_and_a_second_import_changes_nothing() -> None:
     furnish()
     lines = out(secrets=True)
     empty()
@@ -85,7 +85,7 @@ def test_all_that_was_said_comes_back_and_a_second_import_changes_nothing() -> N
     assert out(secrets=True)[1:] == lines[1:]
 
 
-def test_whatever_may_be_said_of_a_key_or_a_source_is_in_the_file() -> None:
+def test_whatever_may_be_reported_of_a_key_or_a_source_is_in_the_file() -> None:
     named = {
         "replicas_min": "replicas",
         "replicas_max": "replicas",
@@ -93,8 +93,10 @@ def test_whatever_may_be_said_of_a_key_or_a_source_is_in_the_file() -> None:
         "name": "source",
     }
     for model, fields in ((Drive, DRIVE_FIELDS), (Source, SOURCE_FIELDS)):
-        said = {field.name for field in (*model._meta.fields, *model._meta.many_to_many) if field.editable}
-        assert {named.get(name, name) for name in said - {"id"}} <= fields.keys()
+        reported = {
+            field.name for field in (*model._meta.fields, *model._meta.many_to_many) if field.editable
+        }
+        assert {named.get(name, name) for name in reported - {"id"}} <= fields.keys()
 
 
 @pytest.mark.usefixtures("database")
@@ -106,15 +108,15 @@ def test_logins_and_tokens_in_urls_stay_at_home() -> None:
     )
     lines = out()
     assert "s3cret" not in "".join(lines) and "lists.example/seeds?page=2" in lines[1]
-    assert into(lines).notes == [], "they are here"
+    assert into(lines).problems == [], "they are here"
     assert Source.objects.get().enabled
     kept = out(secrets=True)
     empty()
-    (note,) = into(lines).notes
-    assert "what is secret in the location, what is secret in the removals_url" in note.text
+    (problem,) = into(lines).problems
+    assert "what is secret in the location, what is secret in the removals_url" in problem.text
     assert not Source.objects.get().enabled
     empty()
-    assert into(kept).notes == []
+    assert into(kept).problems == []
     assert Source.objects.get().enabled and out(secrets=True)[1:] == kept[1:]
 
 
@@ -125,7 +127,7 @@ def test_secrets_stay_at_home_and_a_source_without_them_is_switched_off() -> Non
     assert "secret" not in "".join(lines[1:])
     empty()
     result = into(lines)
-    assert [(note.line, "Authorization" in note.text) for note in result.notes] == [(2, True)]
+    assert [(problem.line, "Authorization" in problem.text) for problem in result.problems] == [(2, True)]
     assert not Source.objects.get().enabled
 
 
@@ -137,9 +139,11 @@ def test_what_is_not_in_this_farm_is_named_and_left_out() -> None:
     User.objects.all().delete()
     Worker.objects.all().delete()
     result = into([lines[0], *lines[2:]])  # without its source
-    assert [note.line for note in result.notes] == [2, 2, 3]
-    said = "; ".join(note.text for note in result.notes)
-    assert "no worker here" in said and "there is no user 'ada'" in said and "no source here" in said
+    assert [problem.line for problem in result.problems] == [2, 2, 3]
+    reported = "; ".join(problem.text for problem in result.problems)
+    assert (
+        "no worker here" in reported and "there is no user 'ada'" in reported and "no source here" in reported
+    )
     assert set(Drive.objects.values_list("key", "added_manually")) == {(A, True), (B, True)}
 
 
@@ -162,7 +166,7 @@ def test_what_is_known_stays_as_it_is_and_a_person_who_imports_it_wants_it() -> 
         ]
     )
     assert (result.added, result.known, result.sources_known) == (0, 1, 1)
-    assert "reads something else" in result.notes[0].text
+    assert "reads something else" in result.problems[0].text
     drive = Drive.objects.get()
     assert (drive.label, drive.added_manually) == ("mine", True)
 
@@ -214,4 +218,4 @@ def test_files_of_the_first_version_are_read_and_repeated_keys_named() -> None:
     first |= {"replicas": [1, 2], "priority": 5}
     document = read(["\ufeff" + json.dumps(first), json.dumps({"key": A.upper(), "label": "later"})])
     assert document.drives[A].values["replicas"] == (1, 2)
-    assert [(note.line, "line 1" in note.text) for note in document.notes] == [(2, True)]
+    assert [(problem.line, "line 1" in problem.text) for problem in document.problems] == [(2, True)]

@@ -1,4 +1,4 @@
-"""Limits carried out and told about, with real cores over connections in memory and a pretended disk."""
+"""Limits carried out and reported, with real cores over connections in memory and a pretended disk."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Farm:
             while not condition():
                 await asyncio.sleep(0.01)
 
-    def told(self, limit: str) -> list[tuple[str, int, int]]:
+    def notified(self, limit: str) -> list[tuple[str, int, int]]:
         found = [event for event in self.events if isinstance(event, LimitChanged) and event.limit == limit]
         return [(event.state, event.value, event.max) for event in found]
 
@@ -134,13 +134,13 @@ def test_downloads_end_before_the_quota_and_go_on_with_a_larger_one() -> None:
             other = farm.seed(writer)
             await farm.until(lambda: farm.state is State.HELD)
             assert farm.have == 10
-            assert farm.told("disk") == [("reached", 10 * BLOCK, 10 * BLOCK + 500)]
+            assert farm.notified("disk") == [("reached", 10 * BLOCK, 10 * BLOCK + 500)]
             problems = [event for event in farm.events if isinstance(event, Problem)]
             assert [(problem.key, problem.code) for problem in problems] == [(None, "NO_ROOM")]
             assert problems[0].message.startswith(
                 "11.6 kB are stored, 12.1 kB may be: nothing more is downloaded"
             )
-            assert farm.limits.trouble.startswith("NO_ROOM: ")
+            assert farm.limits.disk_problem.startswith("NO_ROOM: ")
             [disk] = farm.engine.status().limits
             assert (disk.limit, disk.value, disk.max, disk.reached) == ("disk", 11_600, 12_100, True)
 
@@ -154,8 +154,8 @@ def test_downloads_end_before_the_quota_and_go_on_with_a_larger_one() -> None:
             await farm.until(lambda: farm.have == 20 and farm.state is State.HELD)
             farm.engine.set_limits(replace(farm.limits.settings, max_bytes=None))
             await farm.until(lambda: farm.state is State.SYNCED)
-            assert [state for state, _, _ in farm.told("disk")] == ["reached", "cleared"] * 2
-            assert farm.limits.trouble == ""
+            assert [state for state, _, _ in farm.notified("disk")] == ["reached", "cleared"] * 2
+            assert farm.limits.disk_problem == ""
             await other.close()
             await reader.close()
 
@@ -191,7 +191,7 @@ def test_the_headroom_of_the_disk_is_kept_and_room_that_returns_is_used() -> Non
             other = farm.seed(writer_of(30))
             await farm.until(lambda: farm.state is State.HELD)
             assert farm.have == 0
-            assert "the disk has 5.0 MB free, and 5.0 MB stay free" in farm.limits.trouble
+            assert "the disk has 5.0 MB free, and 5.0 MB stay free" in farm.limits.disk_problem
             [reached] = [event for event in farm.events if isinstance(event, LimitChanged)]
             assert reached.text == "the disk has 5.0 MB free, and 5.0 MB stay free"
             assert [limit.text for limit in farm.engine.status().limits] == [reached.text]
@@ -200,7 +200,7 @@ def test_the_headroom_of_the_disk_is_kept_and_room_that_returns_is_used() -> Non
             assert farm.have == 0
             farm.free = kept + 2 * SLACK_BYTES
             await farm.until(lambda: farm.state is State.SYNCED)
-            assert [state for state, _, _ in farm.told("disk")] == ["reached", "cleared"]
+            assert [state for state, _, _ in farm.notified("disk")] == ["reached", "cleared"]
             await other.close()
 
     asyncio.run(scenario())
@@ -223,7 +223,7 @@ def test_with_nothing_kept_free_the_text_names_the_free_space_alone() -> None:
         async with Farm(LimitSettings(keep_free=0)) as farm:
             farm.free = 0
             farm.limits.poll()
-            assert farm.limits.trouble.startswith("NO_ROOM: the disk has 0 B free: nothing more")
+            assert farm.limits.disk_problem.startswith("NO_ROOM: the disk has 0 B free: nothing more")
 
     asyncio.run(scenario())
 
@@ -250,12 +250,12 @@ def test_a_rate_that_holds_back_emits_reached_and_later_cleared() -> None:
         async with Farm(LimitSettings(down=parse_rate_schedule("200k"))) as farm:
             other = farm.seed(writer_of(150))
             await farm.until(lambda: farm.state is State.SYNCED)
-            await farm.until(lambda: farm.told("down")[-1][0] == "cleared")
-            told = farm.told("down")
-            assert [state for state, _, _ in told] == ["reached", "cleared"] * (len(told) // 2)
-            assert told[0][2] == 200_000
+            await farm.until(lambda: farm.notified("down")[-1][0] == "cleared")
+            notified = farm.notified("down")
+            assert [state for state, _, _ in notified] == ["reached", "cleared"] * (len(notified) // 2)
+            assert notified[0][2] == 200_000
             assert farm.cores.download.limit.moved == 150 * BLOCK
-            assert farm.told("up") == []
+            assert farm.notified("up") == []
             await other.close()
 
     asyncio.run(scenario())
@@ -267,17 +267,17 @@ def test_connections_and_open_files_at_their_bounds_emit_events_and_are_shown() 
             assert farm.slots.limit == 5
             assert farm.engine.status().limits == ()
             farm.slots.inside, farm.files = 5, 10
-            await farm.until(lambda: bool(farm.told("peers") and farm.told("files")))
-            assert farm.told("peers") == [("reached", 5, 5)]
-            assert farm.told("files") == [("reached", 10, 10)]
+            await farm.until(lambda: bool(farm.notified("peers") and farm.notified("files")))
+            assert farm.notified("peers") == [("reached", 5, 5)]
+            assert farm.notified("files") == [("reached", 10, 10)]
             shown = {limit.limit: (limit.value, limit.max) for limit in farm.engine.status().limits}
             assert shown == {"peers": (5, 5), "files": (10, 10)}
             farm.slots.inside, farm.files = 4, 9
-            await farm.until(lambda: len(farm.told("peers")) == len(farm.told("files")) == 2)
-            assert farm.told("peers")[1] == ("cleared", 4, 5)
+            await farm.until(lambda: len(farm.notified("peers")) == len(farm.notified("files")) == 2)
+            assert farm.notified("peers")[1] == ("cleared", 4, 5)
             farm.slots.rejected = 1  # one address had too many, though there was room
             farm.limits.poll()
-            assert farm.told("peers")[2] == ("reached", 4, 5)
+            assert farm.notified("peers")[2] == ("reached", 4, 5)
             farm.engine.set_limits(replace(farm.limits.settings, max_peers=7))
             assert farm.slots.limit == 7
 

@@ -112,7 +112,7 @@ def test_other_blocks_are_a_core() -> None:
         assert inspect(manifest.key(), manifest, block).kind is Kind.CORE
 
 
-def test_nothing_is_said_before_the_first_block() -> None:
+def test_nothing_is_reported_before_the_first_block() -> None:
     manifest = Manifest.default(PUBLIC_KEY)
     assert inspect(manifest.key(), manifest, None) == Finding()
     assert inspect(manifest.key(), None, None) == Finding()

@@ -74,7 +74,7 @@ def place(
     return place, place.prepare(publisher)
 
 
-def strangers(count: int) -> list[str]:
+def peers(count: int) -> list[str]:
     return [os.urandom(32).hex() for _ in range(count)]
 
 
@@ -90,7 +90,7 @@ def test_a_restart_with_a_removal_deletes_no_blobs_of_another_drive(
     more keys than are added in one turn, the drive itself is only about to be added."""
     scene, made = place
     child = scene.start()
-    child.sync(*strangers(before), scene.key, *strangers(after), drop=[scene.hostile])
+    child.sync(*peers(before), scene.key, *peers(after), drop=[scene.hostile])
     child.wait_event("dropped", key=scene.hostile)
     child.wait_status(scene.key, "complete")
     child.send("prove", id="p", key=scene.key, core=scene.blobs, blocks=[0, 5])

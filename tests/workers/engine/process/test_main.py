@@ -103,13 +103,13 @@ def test_a_quota_stops_downloads_and_a_larger_one_lets_them_go_on(
         since=seen,
     )
     child.send("refresh")
-    told = child.wait_for(
+    notified = child.wait_for(
         lambda event: event.get("event") == "status" and event["keys"][0]["blocks"] == 60,
         timeout=5,
         what="a status of everything",
         since=len(child.events),
     )
-    assert told["keys"][0]["have_blocks"] == 30
+    assert notified["keys"][0]["have_blocks"] == 30
     child.send("configure", quota_bytes=None, headroom_bytes=0)
     done = child.wait_for(
         lambda event: event.get("event") == "status" and event["keys"][0]["have_blocks"] == 60,

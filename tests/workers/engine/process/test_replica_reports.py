@@ -40,7 +40,7 @@ def test_every_field_reaches_the_report() -> None:
     (line,) = reports.changes((STATUS,))
     tracker = ReplicaTracker(lambda: 100.0)
     tracker.assign([KEY.hex()])
-    tracker.note(decode(json.loads(json.dumps(line)), ReplicaStatus))
+    tracker.record(decode(json.loads(json.dumps(line)), ReplicaStatus))
     (report,) = tracker.take()
     for name in ReplicaFacts.__struct_fields__:
         expected = {"error": "DISK: slow", "attempts": 1, "title": "Films", "writer_seen_at": 99.0}.get(

@@ -218,7 +218,7 @@ def test_claims_of_an_earlier_run_count_and_few_are_kept_in_memory(monkeypatch: 
         assert not any(owners.claim(key, bytes(32)) for key in keys)
 
 
-def test_a_disk_that_refuses_is_said_once_and_tried_again(
+def test_a_disk_that_refuses_is_reported_once_and_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(removal, "RETRY_DELAY", 0.005)

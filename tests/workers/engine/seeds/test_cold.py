@@ -1,4 +1,4 @@
-"""Keys that are put away when nobody asks for them: what they cost, what wakes them, what a restart knows."""
+"""Keys that are put away when no peer asks for them: their cost, what wakes them, what a restart knows."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_a_reader_wakes_a_drive_that_is_put_away_and_lets_it_go_again() ->
     drive = drive_of(3)
     async with ColdFarm() as farm:
         await put_away(farm, drive)
-        told = len(farm.events)
+        notified = len(farm.events)
         reader = Corestore(memory_store())
         copies = [reader.get(key) for key in (drive.key, drive.blobs.key)]
         for copy in copies:
@@ -76,7 +76,7 @@ async def test_a_reader_wakes_a_drive_that_is_put_away_and_lets_it_go_again() ->
         await farm.until_cold(drive.key)
         (status,) = farm.engine.status().seeds
         assert status.bytes_out == status.bytes, "what was sent in between is counted"
-        news = farm.events[told:]
+        news = farm.events[notified:]
         assert [(e.state, e.bytes_out) for e in news if isinstance(e, PeerChanged)] == [
             ("open", 0),
             ("close", status.bytes),
@@ -100,12 +100,12 @@ async def test_a_seed_that_is_woken_neither_detects_its_kind_nor_says_its_doubts
         async with ColdFarm() as farm:
             await put_away(farm, writer)
             assert [e.code for e in farm.events if isinstance(e, Problem)] == ["ONE_WRITER"]
-            told, before = len(farm.events), len(found)
+            notified, before = len(farm.events), len(found)
             for _ in range(2):
                 farm.engine.wake(writer.key)
                 assert not farm.is_cold(writer.key)
                 await farm.until_cold(writer.key)
-            assert farm.events[told:] == [] and len(found) == before
+            assert farm.events[notified:] == [] and len(found) == before
             assert farm.engine.status().seeds[0].kind is Kind.CORE
 
 
@@ -175,7 +175,7 @@ async def test_two_farms_that_have_all_let_go_of_each_other() -> None:
 
 
 @scenario
-async def test_a_restart_tells_what_it_has_without_opening_it_and_serves_it() -> None:
+async def test_a_restart_reports_what_it_has_without_opening_it_and_serves_it() -> None:
     drive = drive_of(3)
     first = ColdFarm()
     await first.engine.start()
@@ -192,10 +192,10 @@ async def test_a_restart_tells_what_it_has_without_opening_it_and_serves_it() ->
         assert (topic.server, topic.client) == (True, False)
         await second.until(lambda: bool(second.synced(drive.key)))
         before = [e for e in first.events if isinstance(e, CoreChanged | Synced)]
-        told = [e for e in second.events if isinstance(e, CoreChanged | Synced)]
+        notified = [e for e in second.events if isinstance(e, CoreChanged | Synced)]
         assert isinstance(before[-1], Synced) and before[-1].news
-        assert told[-1] == replace(before[-1], news=False)
-        assert {(e.core, e.length) for e in told if isinstance(e, CoreChanged)} == {
+        assert notified[-1] == replace(before[-1], news=False)
+        assert {(e.core, e.length) for e in notified if isinstance(e, CoreChanged)} == {
             (drive.key, drive.db.core.length),
             (drive.blobs.key, drive.blobs.length),
         }

@@ -56,7 +56,7 @@ def test_what_shows_the_second_core_or_completes_one_on_disk_asks_for_a_prompt_r
     assert bench.prompted == before
     assert bench.pokes > pokes
     bench.flush()
-    blobs.tell(Durable([(0, 2)]))
+    blobs.notify(Durable([(0, 2)]))
     assert bench.prompted == before + 1
 
 
@@ -135,7 +135,7 @@ def test_an_encrypted_drive_turns_out_to_be_one_when_a_peer_has_its_blobs() -> N
     assert [(event.kind, event.length) for event in again.synced()] == [(Kind.DRIVE, 3)]
 
 
-def test_a_core_that_might_be_an_encrypted_drive_is_a_core_after_some_patience() -> None:
+def test_a_core_that_might_be_an_encrypted_drive_is_a_core_after_some_time() -> None:
     writer = Writer()
     writer.append(bytes(range(128, 128 + 20)))
     store = memory_store()
@@ -232,9 +232,9 @@ def test_an_encrypted_drive_of_compat_cores_is_reported_and_found_with_its_key()
     bench.review()
     events = bench.log.take()
     assert [event.kind for event in events if isinstance(event, Synced)] == [Kind.CORE]
-    told = [event for event in events if isinstance(event, Problem)]
-    assert [problem.code for problem in told] == ["BLOBS_UNKNOWN"]
-    assert "--encryption-key" in told[0].message
+    notified = [event for event in events if isinstance(event, Problem)]
+    assert [problem.code for problem in notified] == ["BLOBS_UNKNOWN"]
+    assert "--encryption-key" in notified[0].message
     bench.seed.close()
 
     unlocked = Bench(db.key, sessions=Sessions(mine), secrets=(bytes(32), secret))
@@ -249,7 +249,7 @@ def test_an_encrypted_drive_of_compat_cores_is_reported_and_found_with_its_key()
         (Kind.DRIVE, db.head.length + blobs.head.length)
     ]
     assert not [event for event in events if isinstance(event, Problem)]
-    unlocked.seed.note()
+    unlocked.seed.record()
     unlocked.flush()
     unlocked.seed.close()
 

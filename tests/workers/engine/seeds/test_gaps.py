@@ -1,4 +1,4 @@
-"""Keys with blocks that nobody has any more: what the engine says of them, puts away, and knows again."""
+"""Keys with blocks that no peer has any more: what the engine says of them, puts away, and knows again."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ async def test_a_drive_with_a_cleared_file_is_synced_put_away_and_known_after_a_
         await farm.until(lambda: status(farm).have_blocks == total - 2)
         assert not farm.synced(drive.key)
         await farm.until(lambda: bool(farm.synced(drive.key)))
-        (told,) = farm.synced(drive.key)
-        assert (told.length, told.bytes) == (total, size)
-        assert (told.unavailable_blocks, told.unavailable_bytes) == (2, 1_000)
+        (notified,) = farm.synced(drive.key)
+        assert (notified.length, notified.bytes) == (total, size)
+        assert (notified.unavailable_blocks, notified.unavailable_bytes) == (2, 1_000)
         assert (status(farm).state, status(farm).have_blocks) == (State.SYNCED, total - 2)
         connection.close()
         await farm.until_cold(drive.key)
@@ -132,8 +132,8 @@ async def test_a_log_whose_beginning_is_cleared_is_a_core_though_nothing_shows_i
         farm.engine.add([Wanted(writer.key)])
         connection = farm.link(published(writer))
         await farm.until(lambda: bool(farm.synced(writer.key)))
-        (told,) = farm.synced(writer.key)
-        assert (told.kind, told.length, told.unavailable_blocks) == (Kind.CORE, 50, 10)
+        (notified,) = farm.synced(writer.key)
+        assert (notified.kind, notified.length, notified.unavailable_blocks) == (Kind.CORE, 50, 10)
         connection.close()
         await farm.until_cold(writer.key)
 
@@ -150,17 +150,17 @@ async def test_new_versions_are_synced_at_once_and_a_crash_before_the_note_of_th
         theirs = published(writer)
         farm.link(theirs)
         await farm.until(lambda: bool(farm.synced(writer.key)))
-        noted = farm.store.open_core(writer.key, create=False)
-        assert noted is not None
-        meta = noted.meta
+        recorded = farm.store.open_core(writer.key, create=False)
+        assert recorded is not None
+        meta = recorded.meta
         asked = asyncio.get_running_loop().time()
         writer.append(b"new")
         await theirs.flush()
         await farm.until(lambda: farm.synced(writer.key)[-1].length == 51)
         assert asyncio.get_running_loop().time() < asked + 0.29, "without another grace time"
         assert farm.synced(writer.key)[-1].unavailable_blocks == 2
-        await farm.until(lambda: noted.durable_head is noted.head)
-        noted.meta = meta
+        await farm.until(lambda: recorded.durable_head is recorded.head)
+        recorded.meta = meta
     async with ColdFarm(store) as again:
         again.engine.add([Wanted(writer.key, Kind.CORE)])
         await again.until(lambda: bool(again.synced(writer.key)))

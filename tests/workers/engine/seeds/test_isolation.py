@@ -121,23 +121,23 @@ def test_a_fault_of_ours_in_one_key_stops_neither_statuses_nor_reviews_of_others
 def test_an_error_that_lasts_is_reported_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     events: list[Event] = []
     clock = 0.0
-    told = Problems(events.append, lambda: clock)
+    notified = Problems(events.append, lambda: clock)
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            told.report(key_of(1), StoreUnreadable("damaged"))
-            told.report(key_of(2), KeyError("x"))
-            told.report(None, StoreUnreadable("damaged"))
+            notified.report(key_of(1), StoreUnreadable("damaged"))
+            notified.report(key_of(2), KeyError("x"))
+            notified.report(None, StoreUnreadable("damaged"))
         assert [(event.key, event.code) for event in events if isinstance(event, Problem)] == [
             (key_of(1), "STORAGE_UNREADABLE"),
             (key_of(2), "INTERNAL_ERROR"),
             (None, "STORAGE_UNREADABLE"),
         ]
         assert len(caplog.records) == 1
-    told.forget(key_of(1))
-    told.report(key_of(1), StoreUnreadable("damaged"))
+    notified.discard(key_of(1))
+    notified.report(key_of(1), StoreUnreadable("damaged"))
     assert len(events) == 4
     clock = problems.REPEAT_ERROR
-    told.report(key_of(2), KeyError("x"))
+    notified.report(key_of(2), KeyError("x"))
     assert len(events) == 5
 
 

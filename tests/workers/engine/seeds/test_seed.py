@@ -42,12 +42,12 @@ def test_a_flush_asks_for_a_review_only_of_a_core_that_has_all_its_blocks() -> N
     upgrade(writer.core, session.core)
     fetch(writer.core, session.core, [0])
     before = bench.pokes
-    session.tell(Durable([(0, 1)]))
+    session.notify(Durable([(0, 1)]))
     assert bench.pokes == before
     fetch(writer.core, session.core, [1])
     assert bench.pokes > before
     before = bench.pokes
-    session.tell(Durable([(1, 2)]))
+    session.notify(Durable([(1, 2)]))
     assert bench.pokes == before + 1
 
 
@@ -92,9 +92,9 @@ def test_every_append_is_synced_again_after_an_event_about_its_head() -> None:
         copy(writer.core, bench.sessions[writer.key].core)
         bench.flush()
         bench.review(after=0.01)
-        told = [event for event in bench.log.take() if isinstance(event, CoreChanged | Synced)]
-        assert [event.length for event in told] == [count, count]
-        assert isinstance(told[-1], Synced)
+        notified = [event for event in bench.log.take() if isinstance(event, CoreChanged | Synced)]
+        assert [event.length for event in notified] == [count, count]
+        assert isinstance(notified[-1], Synced)
 
 
 def test_progress_comes_at_most_twice_a_second_and_the_last_one_is_not_lost() -> None:
@@ -172,10 +172,10 @@ def test_a_reader_that_is_gone_before_the_next_look_at_the_key_is_counted() -> N
     bench = Bench(Writer(compat=True).key)
     session, reader = bench.sessions[bench.seed.key], FakePeer()
     session.peers.append(reader)
-    session.tell(PeerOpened(cast(Any, reader)))
+    session.notify(PeerOpened(cast(Any, reader)))
     reader.bytes_out = 1000
     session.peers.clear()
-    session.tell(PeerClosed(cast(Any, reader)))
+    session.notify(PeerClosed(cast(Any, reader)))
     bench.review()
     assert bench.seed.status(bench.now).bytes_out == 1000
     states = [event.state for event in bench.log.take() if isinstance(event, PeerChanged)]
@@ -238,7 +238,7 @@ def test_a_peer_that_comes_back_at_once_has_not_left() -> None:
     assert [(event.state, event.bytes_in) for event in peers] == [("open", 0), ("close", 8)]
 
 
-def test_closing_tells_that_peers_are_gone_and_lets_go_of_the_cores() -> None:
+def test_closing_reports_that_peers_are_gone_and_lets_go_of_the_cores() -> None:
     drive = WriterOfDrive()
     bench = Bench(drive.key)
     copy(drive.db.core, bench.sessions[drive.key].core)
@@ -312,9 +312,9 @@ def test_back_offs_are_logged_in_words_and_seldom_enough_to_be_read() -> None:
     bench = Bench(writer.key)
     bench.review()
     bench.log.take()
-    for stranger in range(50):
-        notice = BackedOff(bytes([stranger]) * 32, "ends the connection when it is asked for block 7", 300)
-        bench.sessions[writer.key].tell(notice)
+    for other_peer in range(50):
+        notice = BackedOff(bytes([other_peer]) * 32, "ends the connection when it is asked for block 7", 300)
+        bench.sessions[writer.key].notify(notice)
     bench.review()
     (problem,) = [event for event in bench.log.take() if isinstance(event, Problem)]
     assert (problem.key, problem.code) == (writer.key, "PEER_BACKOFF")

@@ -46,12 +46,12 @@ def test_a_step_that_is_not_in_the_table_is_refused(stage: Stage | None) -> None
 
 def test_a_cold_seed_is_neither_advanced_nor_woken_twice() -> None:
     machine = StageMachine(woken=True)
-    machine.step(settled=True, peers=0, now=0.0)
-    assert machine.step(settled=True, peers=0, now=60.0) is Stage.COLD
-    for settled in (False, True):
+    machine.step(idle=True, peers=0, now=0.0)
+    assert machine.step(idle=True, peers=0, now=60.0) is Stage.COLD
+    for idle in (False, True):
         with pytest.raises(ValueError, match="a seed that is cold"):
-            machine.step(settled=settled, peers=0, now=1e6)
-            machine.step(settled=settled, peers=0, now=2e6)
+            machine.step(idle=idle, peers=0, now=1e6)
+            machine.step(idle=idle, peers=0, now=2e6)
     machine.wake()
     assert machine.stage is Stage.RESTING
     with pytest.raises(ValueError, match="a seed that is resting"):
@@ -132,7 +132,7 @@ async def test_a_key_that_could_not_be_put_away_is_put_away_later() -> None:
         real, refused = Seed.put_away, [0]
 
         def refuse(seed: Seed) -> Cold:
-            if not refused[0] and seed.settled:
+            if not refused[0] and seed.idle:
                 refused[0] += 1
                 return real(seed)  # the record that it makes when it begins to rest
             if refused[0] < 3:

@@ -79,11 +79,11 @@ def test_a_key_of_two_kinds_is_refused() -> None:
 
 
 def test_lines_for_simple_seeder_alone_are_skipped_with_a_warning() -> None:
-    said: list[str] = []
+    reported: list[str] = []
     text = f"seeders {ONE.hex()}\ndrive {ONE.hex()}\nseeders {encode_key(TWO)} # who is there\n"
-    assert parse_list(text, source="seeds.txt", on_skipped=said.append) == [Wanted(ONE, Kind.DRIVE)]
-    assert [line.partition(":")[0] for line in said] == ["seeds.txt, line 1", "seeds.txt, line 3"]
-    assert all("'drive KEY'" in line for line in said)
+    assert parse_list(text, source="seeds.txt", on_skipped=reported.append) == [Wanted(ONE, Kind.DRIVE)]
+    assert [line.partition(":")[0] for line in reported] == ["seeds.txt, line 1", "seeds.txt, line 3"]
+    assert all("'drive KEY'" in line for line in reported)
     with pytest.raises(KeyListError, match="line 1"):
         parse_list("seeders nonsense\n", source="seeds.txt")
 

@@ -83,7 +83,7 @@ def test_a_timetable_can_be_written_down_and_read_again(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reported"),
     [
         ("fast", "'fast' is not a rate: expected a rate such as 2M"),
         ("", "expected a rate such as 2M"),
@@ -98,8 +98,8 @@ def test_a_timetable_can_be_written_down_and_read_again(text: str) -> None:
         ("08:00-18:00=fast", "'fast' is not a rate"),
     ],
 )
-def test_a_malformed_timetable_is_refused_with_what_was_expected(text: str, said: str) -> None:
-    with pytest.raises(SettingError, match=f"^--up: .*{said}"):
+def test_a_malformed_timetable_is_refused_with_what_was_expected(text: str, reported: str) -> None:
+    with pytest.raises(SettingError, match=f"^--up: .*{reported}"):
         limits_from({}, up=text)
 
 

@@ -31,7 +31,7 @@ class Holder(Protocol):
     def useful(self) -> int:
         """Pieces of useful work that the connection has done for us so far."""
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Report to the budget what is held now."""
 
     def evict(self) -> None:
@@ -60,13 +60,13 @@ class Holdings:
         self._grace = grace
         self._clock = clock
         self._holds: dict[Holder, _Hold] = {}
-        self._looked = float("-inf")
+        self._polled_at = float("-inf")
 
     @property
     def full(self) -> bool:
         return self.held >= self.limit
 
-    def note(self, holder: Holder, size: int, done: int) -> None:
+    def record(self, holder: Holder, size: int, done: int) -> None:
         """The holder holds `size` bytes now, and has moved `done` bytes since it began."""
         hold = self._holds.get(holder)
         if hold is None:
@@ -96,9 +96,9 @@ class Holdings:
     def make_room(self) -> None:
         """Evict until a quarter is free or no connection may be evicted. Acts every 10 ms at most."""
         now = self._clock()
-        if now - self._looked < 0.01 and self.held < 2 * self.limit:
+        if now - self._polled_at < 0.01 and self.held < 2 * self.limit:
             return
-        self._looked = now
+        self._polled_at = now
         slow = [
             (hold.size * (now - hold.since) / (1 + min(holder.useful, MAX_CREDIT)), holder)
             for holder, hold in self._holds.items()

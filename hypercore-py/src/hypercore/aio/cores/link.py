@@ -50,7 +50,7 @@ class Hub:
         """Resume the link, which has requests to answer, when less waits to be sent."""
         self._waiting[link] = None
         if self._timer is None:
-            self._timer = self.loop.call_later(FULL_POLL_SECONDS, self._look)
+            self._timer = self.loop.call_later(FULL_POLL_SECONDS, self._poll)
 
     def leave(self, link: Link) -> None:
         self._waiting.pop(link, None)
@@ -58,10 +58,10 @@ class Hub:
         self.incoming.leave(link.received)
         self.outgoing.leave(link.queued)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         self._timer = None
         for holder in self.outgoing.holders():
-            holder.look()  # acknowledgements cause no callback
+            holder.poll()  # acknowledgements cause no callback
         waiting, self._waiting = self._waiting, {}
         for link in waiting:
             if self.outgoing.full:
@@ -84,10 +84,10 @@ class Received:
     def useful(self) -> int:
         return self._link.muxer.received
 
-    def look(self) -> None:
+    def poll(self) -> None:
         link = self._link
         held = self.held = link.connection.held_bytes
-        link.hub.incoming.note(self, held, link.connection.bytes_in - held)
+        link.hub.incoming.record(self, held, link.connection.bytes_in - held)
 
     def evict(self) -> None:
         self._link.connection.destroy(ConnectionClosed("the peer leaves messages incomplete for too long"))
@@ -105,11 +105,11 @@ class Queued:
     def useful(self) -> int:
         return self._link.muxer.received
 
-    def look(self) -> None:
+    def poll(self) -> None:
         link = self._link
         unsent = link.connection.unsent_bytes
         held = unsent + link.muxer.queued_bytes + link.muxer.backlog_bytes
-        link.hub.outgoing.note(self, held, link.connection.bytes_out - unsent)
+        link.hub.outgoing.record(self, held, link.connection.bytes_out - unsent)
 
     def evict(self) -> None:
         self._link.connection.destroy(ConnectionClosed("the peer asks for more than it reads"))
@@ -180,8 +180,8 @@ class Link:
             more = self._send(expired) or more
         self._update_reading()
         if self.received.held:
-            self.received.look()
-        self.queued.look()
+            self.received.poll()
+        self.queued.poll()
         return more and not self.connection.closed
 
     def take_useful(self) -> Useful:
@@ -199,7 +199,7 @@ class Link:
     def _readable(self) -> None:
         self.hub.turns.run_now(self, self._read)
         self._add()
-        self.received.look()
+        self.received.poll()
         self._update_reading()
 
     def _read(self, expired: Callable[[], bool]) -> bool:

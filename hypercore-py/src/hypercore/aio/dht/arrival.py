@@ -53,7 +53,7 @@ class Arrival:
         self._at_relay = False
         """Whether the client uses a relay that has not reported its stream id yet."""
         self.stream.may_follow = self._may_follow
-        self.stream.connect(remote_id, client, context.socket, allowance=0)
+        self.stream.connect(remote_id, client, context.socket, budget=0)
         self.stream.on_data = lambda chunks: self._secure(b"".join(chunks))
         self.stream.on_close = lambda error: self._closed()
 

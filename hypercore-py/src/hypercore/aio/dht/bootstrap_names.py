@@ -50,7 +50,7 @@ class BootstrapNames:
                     )
                 except (OSError, UnicodeError) as error:
                     failed.append(node)
-                    self._note_unresolved(node.host, error)
+                    self._record_unresolved(node.host, error)
                     continue
                 self.unresolved.pop(node.host, None)
                 addresses += [Address(*entry[4][:2]) for entry in found]
@@ -60,7 +60,7 @@ class BootstrapNames:
                 return
             await asyncio.sleep(RESOLVE_AGAIN_SECONDS[-1] if wait is None else wait)
 
-    def _note_unresolved(self, host: str, error: Exception) -> None:
+    def _record_unresolved(self, host: str, error: Exception) -> None:
         is_new = host not in self.unresolved
         self.unresolved[host] = str(getattr(error, "strerror", None) or error)
         if is_new:

@@ -316,8 +316,8 @@ class ConnectAttempt:
             own_id if relayed is None else relayed.stream_id,
             path.address,
             path.socket,
-            allowance=None if path.proven else MAX_FIRST_FLIGHT_BYTES,
-            timeout_allowance=MAX_REPEATED_FLIGHT_BYTES,
+            budget=None if path.proven else MAX_FIRST_FLIGHT_BYTES,
+            timeout_budget=MAX_REPEATED_FLIGHT_BYTES,
         )
         if rendezvous is not None:
             # What a relay passes on does not show another way to the server; a packet from elsewhere does

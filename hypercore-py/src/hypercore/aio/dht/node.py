@@ -280,7 +280,7 @@ class DhtNode:
     async def _watch_network(self) -> None:
         while True:
             towards = next((node.address for node in self.core.table), None)
-            if towards is not None and self._network.look(towards):
+            if towards is not None and self._network.poll(towards):
                 self._reachability.on_network_changed()
                 self.on_network_changed()
                 self.core.refresh(monotonic())

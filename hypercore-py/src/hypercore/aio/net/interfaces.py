@@ -34,9 +34,9 @@ class NetworkWatch:
         self._port = port
         self._way_out: str | None = None
         self.local: tuple[Address, ...] = local_addresses(bound_host, port)
-        """Local addresses at the last `look`."""
+        """Local addresses at the last `poll`."""
 
-    def look(self, towards: tuple[str, int]) -> bool:
+    def poll(self, towards: tuple[str, int]) -> bool:
         """Whether our own address for packets to `towards` changed since the last call.
 
         False without a route: the next address may be the same.

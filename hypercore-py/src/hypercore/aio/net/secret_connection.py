@@ -272,10 +272,10 @@ class SecretConnection:
     def _on_data(self, chunks: list[Buffer]) -> None:
         self._secret.feed(chunks)
         if self._on_header is not None or self._on_authenticated is not None:
-            self._look()
+            self._poll()
         self._deliver()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Read the header and one message, which authenticates the peer."""
         if not self._secret.authenticated:
             try:

@@ -203,7 +203,7 @@ class UdpSocket:
         if self._waiting:
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
-        self._endpoint.forget(self)
+        self._endpoint.discard(self)
 
     def _on_readable(self) -> None:
         until = monotonic() + READ_SECONDS
@@ -340,7 +340,7 @@ class Endpoint:
         self._time_waits.pop(local_id).cancel()
         self.unregister(local_id)
 
-    def forget(self, udp: UdpSocket) -> None:
+    def discard(self, udp: UdpSocket) -> None:
         """Remove a closed socket."""
         if udp in self.sockets:
             self.sockets.remove(udp)

@@ -132,14 +132,14 @@ class StreamTransport:
         address: Address,
         socket: UdpSocket | None = None,
         *,
-        allowance: int | None = None,
-        timeout_allowance: int = 0,
+        budget: int | None = None,
+        timeout_budget: int = 0,
     ) -> None:
         """The peer's stream id and address. Packets go out over `socket`, or else the endpoint's first
-        one. `allowance` bounds what is sent before anything is acknowledged, see `UdxStream.connect`."""
+        one. `budget` bounds what is sent before anything is acknowledged, see `UdxStream.connect`."""
         self._set_path(address, socket)
-        self._core.connect(remote_id, allowance=allowance, timeout_allowance=timeout_allowance)
-        self._restricted = allowance is not None
+        self._core.connect(remote_id, budget=budget, timeout_budget=timeout_budget)
+        self._restricted = budget is not None
         self._schedule_flush()
 
     def change_remote(self, remote_id: int, address: Address, socket: UdpSocket | None = None) -> None:
@@ -228,7 +228,7 @@ class StreamTransport:
             if remote_id != self._core.remote_id:
                 self._core.change_remote(remote_id)
         before = self.socket
-        if before is not None and self._core.sender.allowance is None:
+        if before is not None and self._core.sender.budget is None:
             self._proven = (before, self.source)
         self._set_path(address, socket)
         self._heard = True
@@ -250,7 +250,7 @@ class StreamTransport:
         self._heard = True
         if self._restricted:
             self._core.sender.allow(MAX_AMPLIFICATION * _size_of(packets))
-            self._restricted = self._core.sender.allowance is not None
+            self._restricted = self._core.sender.budget is not None
         now = monotonic()
         self._core.receive(packets, now)
         if self._core.has_gaps and (rx_dropped := socket.rx_dropped()) != self._overruns:

@@ -47,18 +47,18 @@ class Candidates:
             self._drop(connection)
 
     def _proven(self, connection: SecretConnection) -> None:
-        if self._forget(connection):
+        if self._discard(connection):
             # Not from within the reading of packets: the application may do anything
             get_running_loop().call_soon(self._on_proven, connection)
 
     def _closed(self, connection: SecretConnection) -> None:
-        self._forget(connection)
+        self._discard(connection)
 
     def _drop(self, connection: SecretConnection) -> None:
-        if self._forget(connection):
+        if self._discard(connection):
             _end_if_unproven(connection)
 
-    def _forget(self, connection: SecretConnection) -> bool:
+    def _discard(self, connection: SecretConnection) -> bool:
         timer = self._waiting.pop(connection, None)
         if timer is None:
             return False

@@ -98,7 +98,7 @@ class Swarm:
             on_peers=self._on_peers,
             relay_addresses=lambda: () if self._server is None else self._server.relay_addresses,
             may_announce=lambda: self._listening is None or self._server is not None,
-            on_look=self._on_look,
+            on_lookup=self._on_lookup,
             on_deadline=self._set_timer,
             has_peers=has_peers,
         )
@@ -249,7 +249,7 @@ class Swarm:
         """The peer has violated the protocol: close its connection, and neither dial nor accept it for a
         while, longer each time. Returns that time in seconds.
         """
-        seconds = self._bans.note(public_key, monotonic())
+        seconds = self._bans.record(public_key, monotonic())
         self._table.end(public_key, ConnectionClosed("the peer misbehaved"))
         return seconds
 
@@ -270,7 +270,7 @@ class Swarm:
         self._topics.run()
         self._set_timer()
 
-    def _on_look(self, topic: bytes, looking: bool) -> None:
+    def _on_lookup(self, topic: bytes, looking: bool) -> None:
         (self._policy.topics.add if looking else self._policy.topics.discard)(topic)
 
     def _on_peers(self, topic: bytes, records: list[PeerRecord]) -> None:

@@ -25,7 +25,7 @@ class TopicRefresher:
     """Runs the schedule over a node.
 
     `on_peers(topic, records)` is called with peers that were found. `relay_addresses()` returns the nodes
-    that relay to us, `may_announce()` whether they are known. `on_look(topic, looking)` is called when a
+    that relay to us, `may_announce()` whether they are known. `on_lookup(topic, looking)` is called when a
     refresh begins, with whether it looks up peers; `on_deadline()` when the schedule's next deadline may have
     moved. Call `run` at that deadline.
     """
@@ -38,7 +38,7 @@ class TopicRefresher:
         on_peers: Callable[[bytes, list[PeerRecord]], None],
         relay_addresses: Callable[[], tuple[Address, ...]],
         may_announce: Callable[[], bool],
-        on_look: Callable[[bytes, bool], None],
+        on_lookup: Callable[[bytes, bool], None],
         on_deadline: Callable[[], None],
         has_peers: Callable[[bytes], bool] | None,
     ) -> None:
@@ -48,7 +48,7 @@ class TopicRefresher:
         self._on_peers = on_peers
         self._relay_addresses = relay_addresses
         self._may_announce = may_announce
-        self._on_look = on_look
+        self._on_lookup = on_lookup
         self._on_deadline = on_deadline
         self._queries: set[Query] = set()
         self._waiters: dict[bytes, list[asyncio.Future[bool]]] = {}
@@ -102,7 +102,7 @@ class TopicRefresher:
             self._finished(topic, action, query)
 
         action = topic.action
-        self._on_look(topic.key, topic.looking)
+        self._on_lookup(topic.key, topic.looking)
         listener = on_peers if topic.looking else None
         core, seeds = self._node.core, unpack_addresses(topic.closest)
         if action is Action.ANNOUNCE:

@@ -12,7 +12,7 @@ from ..removal.owners import MAX_CORES_OF_KEY
 from .tracked_core import TrackedCore
 
 
-def trouble_of(key: bytes, part: TrackedCore, *, failed: bool) -> Iterator[Event]:
+def problems_of(key: bytes, part: TrackedCore, *, failed: bool) -> Iterator[Event]:
     """Events not emitted yet. `failed`: a conflict was emitted."""
     name = encode_key(part.core.key)
     news, part.forks = part.forks, []

@@ -46,12 +46,14 @@ def test_the_first_upgrade_asks_for_the_manifest_and_the_block_that_no_prologue_
     assert server.send(Range(start=0, length=20)) == []
 
 
-def test_the_first_upgrade_asks_for_no_block_that_the_peer_does_not_offer() -> None:
+@pytest.mark.parametrize("offered", [(1, 19), (0, 7)], ids=["not the first", "some were cleared"])
+def test_the_first_upgrade_asks_a_peer_that_lacks_blocks_for_none(offered: tuple[int, int]) -> None:
+    """Official peers that cleared blocks may have no proof of the first one, and end the connection."""
     world = World()
     made = make_writer(sample_blocks(20))
     server = Server(world, world.reader(made.core.key), 0)
     sync = Sync(fork=0, length=20, remote_length=0, can_upgrade=True, has_manifest=True)
-    (request,) = of(Request, server.send(sync, Range(start=1, length=19)))
+    (request,) = of(Request, server.send(sync, Range(start=offered[0], length=offered[1])))
     assert (request.upgrade, request.block, request.manifest) == ((0, 20), None, True)
 
 

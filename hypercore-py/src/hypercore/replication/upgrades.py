@@ -172,7 +172,8 @@ class UpgradeRequester:
             in_prologue = manifest.prologue is not None and length < manifest.prologue.length
         if not in_prologue:
             return peer.remote_length - 1
-        return 0 if length == 0 else None
+        # A peer that cleared blocks may have no proof of the first one
+        return 0 if length == 0 and peer.down.availability.contiguous >= peer.remote_length else None
 
     # --- forks ----------------------------------------------------------------------------------------------
 

@@ -42,9 +42,9 @@ def frame(body: Buffer) -> bytes:
 class FrameParser:
     """Cuts a byte stream into frames.
 
-    Fed bytes are joined until a frame is complete; while it waits, they stay in pieces, so that they are not
-    copied again with each `feed`. Bodies are not copied out: `next_frame` returns their place in `buffer`,
-    valid until the next call of it or of `feed`.
+    Fed bytes are joined until a frame is complete; while it waits, and while long frames are not accepted,
+    they stay in pieces, so that they are not copied again with each `feed`. Bodies are not copied out:
+    `next_frame` returns their place in `buffer`, valid until the next call of it or of `feed`.
     """
 
     __slots__ = ("_at", "_pieces", "_short", "buffer", "held_bytes", "max_bytes")
@@ -68,8 +68,9 @@ class FrameParser:
         size = sum(map(len, chunks))
         self.held_bytes += size
         short_chunks = size < MIN_PIECE_BYTES * len(chunks)
-        if not self._pieces and not self._has_frame():
-            # Copied while they are in the processor's cache, into memory that was used before
+        if self.max_bytes > MAX_EARLY_FRAME_BYTES and not self._pieces and not self._has_frame():
+            # Copied while they are in the processor's cache, into memory that was used before. Not for peers
+            # that have shown no key: buffers that grow cost up to twice their bytes, pieces what they hold
             buffer = self.buffer
             if self._at:
                 del buffer[: self._at]

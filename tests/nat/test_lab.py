@@ -44,7 +44,7 @@ def seen_from(places: list[UdpHost], inside: UdpHost) -> list[tuple[str, int]]:
     """How the two see a socket that had not talked to them."""
     found = []
     for address, place in zip(PLACES, places, strict=True):
-        inside.send(address, str(inside.pid))
+        inside.send_to(address, str(inside.pid))
         found.append(place.hears(str(inside.pid)))
     return found
 
@@ -56,7 +56,7 @@ def test_an_open_host_is_reached_by_any_peer(
     inside = socket_at(host.prefix)
     assert seen_from(places, inside) == [(host.address, 4000)] * 2
     peer = socket_at(lab.site("open").host().prefix)
-    peer.send((host.address, 4000), "good day")
+    peer.send_to((host.address, 4000), "good day")
     inside.hears("good day")
 
 
@@ -75,11 +75,11 @@ def test_a_nat_lets_in_only_who_was_sent_something_and_low_hops_open_it_without_
 ) -> None:
     home, office = lab.site("consistent"), lab.site("consistent")
     inside, caller = socket_at(home.host().prefix), socket_at(office.host().prefix)
-    caller.send((home.public, 4000), "too early")
-    inside.send((office.public, 4000), "opening", ttl=5)
-    caller.send((home.public, 4000), "through")
+    caller.send_to((home.public, 4000), "too early")
+    inside.send_to((office.public, 4000), "opening", ttl=5)
+    caller.send_to((home.public, 4000), "through")
     assert inside.hears("through") == (office.public, 4000)
-    inside.send((office.public, 4000), "answer")
+    inside.send_to((office.public, 4000), "answer")
     assert caller.hears("answer") == (home.public, 4000)
     assert not inside.has_heard("too early") and not caller.has_heard("opening")
 
@@ -94,14 +94,14 @@ def test_a_router_that_restarts_or_moves_forgets_whom_it_let_through(
     home = lab.site("consistent")
     inside = socket_at(home.host().prefix)
     place, address = places[0], PLACES[0]
-    inside.send(address, "before")
+    inside.send_to(address, "before")
     before = place.hears("before")
     change(home)
-    place.send(before, "to where you were")
-    inside.send(address, "after")
+    place.send_to(before, "to where you were")
+    inside.send_to(address, "after")
     after = place.hears("after")
     assert after == (home.public, 4000)
-    place.send(after, "to where you are")
+    place.send_to(after, "to where you are")
     inside.hears("to where you are")
     assert not inside.has_heard("to where you were")
 

@@ -29,7 +29,7 @@ class UdpHost(CommandedProcess):
             start_timeout=30,
         )
 
-    def send(self, to: tuple[str, int], text: str, ttl: int = 64) -> None:
+    def send_to(self, to: tuple[str, int], text: str, ttl: int = 64) -> None:
         self.ask("send", to=to, text=text, ttl=ttl)
 
     def hears(self, text: str, *, timeout: float = 20) -> tuple[str, int]:

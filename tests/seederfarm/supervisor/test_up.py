@@ -125,7 +125,7 @@ def test_flower_is_reached_through_the_pages_alone_and_runs_under_their_policy(f
         assert json.load(answer)["draw"] == 1
     with browser.open(f"{pages}/flower/static/js/flower.js", timeout=30) as answer:
         assert "javascript" in answer.headers["Content-Type"]
-    assert status_of(f"{pages}/readyz") == 200
+    eventually(lambda: status_of(f"{pages}/readyz") == 200, timeout=60, what="a first pulse of control")
 
 
 def test_what_is_private_is_private(farm: FarmHome) -> None:

@@ -323,7 +323,7 @@ def test_a_disk_that_cannot_be_read_is_reported_and_tried_again(monkeypatch: pyt
 @scenario
 async def test_progress_of_one_key_keeps_its_distance() -> None:
     writer = Writer(compat=True)
-    writer.append(*[bytes(100)] * 3_000)
+    writer.append(*[bytes(100)] * 12_000)
     theirs = published(writer)
     # Longer than the delay between two reviews
     async with Farm(settings=replace(SETTINGS, report_interval=0.3)) as farm:

@@ -45,6 +45,7 @@ FARM_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "pin": ("seederfarm.cli.farm.drive_acts:pin", "Always keep a copy of a drive on some workers."),
     "expire": ("seederfarm.cli.farm.drive_acts:expire", "Set when drives are removed by themselves."),
     "priority": ("seederfarm.cli.farm.drive_acts:priority", "Set which drives go first."),
+    "plan": ("seederfarm.cli.farm.plan:plan", "Show what the next plan of copies would do."),
     "alerts": ("seederfarm.cli.farm.alerts:alerts", "List, acknowledge and silence alerts; rules, channels."),
     "events": ("seederfarm.cli.farm.events:events", "List what happened."),
     "workers": ("seederfarm.cli.farm.workers:workers", "List the workers."),

@@ -71,9 +71,11 @@ class ReconcileResult:
     bytes: int = 0
     """Bytes to download, as far as sizes are known."""
     assign: list[Assign] = field(default_factory=list)
-    """The first KEPT_MOVES of each kind; all of a dry run."""
+    """The first of each kind: `keep` of them in a dry run, else KEPT_MOVES."""
     release: list[Release] = field(default_factory=list)
     unplaced: list[Unplaced] = field(default_factory=list)
+    short: int = 0
+    """How often a drive found no worker: the length of `unplaced` if it listed all."""
     seconds: float = 0.0
     find_seconds: float = 0.0
     load_seconds: float = 0.0
@@ -83,33 +85,37 @@ class ReconcileResult:
     def moves(self) -> int:
         return self.assigned + self.released
 
-    def record(self, decided: Plan, *, limit: int | None) -> None:
+    def record(self, decided: Plan, *, limit: int) -> None:
         self.assigned += len(decided.assign)
         self.released += len(decided.release)
+        self.short += len(decided.unplaced)
         self.bytes += decided.bytes
         for mine, more in (
             (self.assign, decided.assign),
             (self.release, decided.release),
             (self.unplaced, decided.unplaced),
         ):
-            mine.extend(more if limit is None else more[: limit - len(mine)])  # type: ignore[arg-type]
+            mine.extend(more[: limit - len(mine)])  # type: ignore[arg-type]
 
 
 def reconcile(
     *,
     everything: bool = True,
     dry_run: bool = False,
+    keep: int = KEPT_MOVES,
     now: datetime | None = None,
     outages: liveness.OutageDetector = liveness.OUTAGES,
 ) -> ReconcileResult:
-    """Plan all drives, or only the marked ones; `dry_run` changes nothing.
+    """Plan all drives, or only the marked ones; `dry_run` changes nothing. The result lists `keep` moves of
+    each kind of a dry run.
 
     Safe to run at any time, twice, and to be killed: moves that were not written are planned again.
     """
     now = now or timezone.now()
     if dry_run:
         seen = liveness.workers()
-        return _run(seen, drives_to_plan(seen, now) if everything else _dirty(), now, dry_run=True)
+        found = drives_to_plan(seen, now) if everything else _dirty()
+        return _run(seen, found, now, dry_run=True, keep=keep)
     with try_lock(LOCK) as alone:
         if not alone:
             return ReconcileResult(busy=True)
@@ -209,6 +215,7 @@ def _run(
     now: datetime,
     *,
     dry_run: bool,
+    keep: int = KEPT_MOVES,
     checked_all: bool = False,
     find_seconds: float = 0.0,
 ) -> ReconcileResult:
@@ -226,7 +233,7 @@ def _run(
             result.load_seconds += loaded - began
             result.plan_seconds += monotonic() - loaded
             result.drives += len(state.drives)
-            result.record(decided, limit=None if dry_run else KEPT_MOVES)
+            result.record(decided, limit=keep)
             unmarked, marked = state.flag_mismatches()
             del state
             if not dry_run:

@@ -85,6 +85,15 @@ def test_a_dry_run_changes_nothing(farm: FakeBroker, now: datetime) -> None:
     assert reconcile(dry_run=True, everything=False, now=now).drives == 1
 
 
+def test_a_dry_run_lists_some_moves_and_counts_all(farm: FakeBroker, now: datetime) -> None:
+    FakeWorker("anna", now=now)
+    for _ in range(5):
+        make_drive(replicas_min=2, replicas_max=2)
+    result = reconcile(dry_run=True, keep=3, now=now)
+    assert (len(result.assign), result.assigned) == (3, 5)
+    assert (len(result.unplaced), result.short) == (3, 5)
+
+
 def test_only_dirty_drives_are_planned_when_asked(farm: FakeBroker, now: datetime) -> None:
     FakeWorker("anna", now=now)
     dirty = make_drive(dirty=True)

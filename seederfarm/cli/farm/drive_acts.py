@@ -80,17 +80,28 @@ def prove(key: tuple[str, ...], as_json: bool) -> None:
 @click.command()
 @click.argument("key", metavar="KEY")
 @click.argument("worker", nargs=-1, metavar="WORKER...")
-@click.option("--none", "nowhere", is_flag=True, help="Pin it nowhere.")
+@click.option("--none", "nowhere", is_flag=True, help="Remove its pins.")
 @json_option
 def pin(key: str, worker: tuple[str, ...], nowhere: bool, as_json: bool) -> None:
-    """Always keep a copy of a drive on these workers, and on no others because of a pin."""
+    """Always keep a copy of a drive on these workers, beside those that it is pinned to already."""
     if bool(worker) == nowhere:
         raise BadInput("name the workers, or give --none")
     open_farm()
+    from django.core.exceptions import ValidationError
+
+    from ...registry.services.edits import add_pins, edit_drive
     from .lookup import worker as worker_named
 
     with database_failures():
-        _edit((key,), {"pinned_workers": [worker_named(name) for name in worker]}, "Pinned", as_json)
+        (drive,) = _drives((key,))
+        try:
+            if nowhere:
+                changed = bool(edit_drive(drive, {"pinned_workers": []}, ACTOR))
+            else:
+                changed = add_pins(drive, [worker_named(name) for name in worker], ACTOR)
+        except ValidationError as error:
+            raise BadInput(" ".join(error.messages)) from None
+    _report(as_json, "Unpinned" if nowhere else "Pinned", int(changed))
 
 
 @click.command()

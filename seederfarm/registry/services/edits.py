@@ -61,6 +61,14 @@ def edit_drive(drive: Drive, values: Mapping[str, Any], actor: Actor) -> list[st
     return changed
 
 
+def add_pins(drive: Drive, workers: Iterable[Worker], actor: Actor) -> bool:
+    """Pin a drive to these workers, too. Returns False if it was pinned to all of them."""
+    with transaction.atomic():
+        Drive.objects.select_for_update().get(pk=drive.pk)  # its pins stay as they are until the end
+        pinned = [*drive.pinned_workers.all(), *workers]
+        return bool(edit_drive(drive, {"pinned_workers": pinned}, actor))
+
+
 def add_source(name: str, values: Mapping[str, Any], actor: Actor) -> Source:
     """Add a source with some of SOURCE_FIELDS. Raises ValidationError, also for a name that is taken."""
     _check_names(values, SOURCE_FIELDS)

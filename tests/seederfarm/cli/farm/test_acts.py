@@ -36,12 +36,30 @@ def test_priority_expiry_proofs_and_pins(home: FarmHome) -> None:
     assert home.lines("expire", KEY, "--in", "30d") == [{"event": "changed", "count": 1}]
     assert home.lines("expire", KEY, "--never") == [{"event": "changed", "count": 1}]
     assert home.lines("prove", KEY) == [{"event": "asked", "copies": 0}]
-    assert home.lines("pin", KEY, "--none") == [{"event": "pinned", "count": 0}]
+    assert home.lines("pin", KEY, "--none") == [{"event": "unpinned", "count": 0}]
     for wrong in (
         ["expire", KEY], ["expire", KEY, "--in", "soon"], ["pin", KEY], ["pin", KEY, "nobody"],
         ["priority", "10", KEY],
     ):  # fmt: skip
         assert home.run(*wrong).returncode == 2, wrong
+
+
+def test_a_pin_is_added_to_those_that_there_are(home: FarmHome) -> None:
+    made = (
+        "from seederfarm.registry.models import *;"
+        "[Worker.objects.create(node_id=n*52, name=n, state='active') for n in ('n', 'y')]"
+    )
+    assert (
+        FarmHome.run(home, "shell", stdin=made).returncode == 0
+    )  # it reads the process's own standard input
+    assert home.lines("pin", OTHER, "n") == [{"event": "pinned", "count": 1}]
+    assert home.lines("pin", OTHER, "y") == [{"event": "pinned", "count": 1}]
+    assert home.lines("pin", OTHER, "n", "y") == [{"event": "pinned", "count": 0}], "it has both"
+    moves = home.lines("plan", "--dry-run")
+    short = [move["reason"] for move in moves if move.get("drive") == OTHER and move["event"] == "unplaced"]
+    assert sum(reason.startswith("pinned to ") for reason in short) == 2
+    assert home.run("pin", OTHER, "--none").stdout == "Unpinned 1 drive.\n"
+    assert home.lines("pin", OTHER, "--none") == [{"event": "unpinned", "count": 0}]
 
 
 def test_sources_are_added_changed_read_and_removed(home: FarmHome) -> None:

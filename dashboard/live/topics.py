@@ -3,6 +3,7 @@
 A topic is one of `FARM`, `drive.KEY.PART` with the key in hex and a part of DRIVE, or `row.ID` with the
 primary key of a drive: its row in the list.
 The pages include the same templates. A fragment is the same for all users: nothing in it depends on rights.
+What does, and forms, the page loads again for its own user when a fragment with a mark has changed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from hypercore.printable import visible
 from seederfarm.registry.middleware import PAGE
 from seederfarm.registry.models import Drive
 
-from ..reads import changes, drives, farm, workers
+from ..reads import alerts, changes, drives, farm, workers
 from ..reads import drive as reading
 from ..reads.frame import open_alerts, status
 
@@ -42,6 +43,7 @@ class Moment:
     def __init__(self, now: datetime) -> None:
         self._now = now
         self.overview = cache(lambda: farm.overview(self._now))
+        self.alerts_mark = cache(lambda: alerts.mark_of(self._now))
         self.workers = cache(lambda: workers.listed(self._now, retired=False))
 
 
@@ -50,6 +52,7 @@ FARM: Final[dict[str, tuple[str, Callable[[Moment], Context]]]] = {
     "farm.events": ("_events", lambda moment: {"events": moment.overview().events}),
     "farm.status": ("_status", lambda moment: {"status": status()}),
     "farm.alerts": ("_alerts_count", lambda moment: {"alerts": open_alerts()}),
+    "alerts.mark": ("_alerts_mark", lambda moment: {"mark": moment.alerts_mark()}),
     "workers.verdict": ("_workers_verdict", lambda moment: {"seen": moment.workers()}),
     "workers.table": ("_workers_table", lambda moment: {"seen": moment.workers(), "retired": False}),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,8 @@ from .looks import SEVERITY, Look
 
 SHOWN: Final = 100
 """Alerts of one list. Ours."""
+MARKED: Final = 1000
+"""Open alerts whose changes a page in view notices. Ours."""
 OVER: Final = 10
 """Closed alerts below the open ones."""
 HOURS: Final = ((1, "1 hour"), (4, "4 hours"), (24, "1 day"), (168, "1 week"))
@@ -53,6 +56,7 @@ class ChannelRow:
 
 @dataclass(frozen=True, slots=True)
 class AlertsPage:
+    mark: str
     view: str
     views: list[tuple[str, str, int]]
     cards: list[Card]
@@ -83,8 +87,22 @@ def _quiet(now: datetime) -> Q:
     return Q(silenced_until__isnull=False) & Q(silenced_until__gt=now)
 
 
+def mark_of(now: datetime) -> str:
+    """A text that is another one when what the page lists has changed. Two queries.
+
+    Not for how often an alert was noticed, which changes with each check."""
+    rows = Alert.objects.filter(resolved_at__isnull=True).order_by("-pk")
+    fields = ("pk", "severity", "text", "what", "acknowledged_at", "silenced_until")
+    lasting = [
+        (*row, until is not None and until > now) for *row, until in rows.values_list(*fields)[:MARKED]
+    ]
+    newest = of_view("over", now).values_list("pk", "resolved_at").first()
+    return hashlib.sha256(repr((lasting, newest)).encode()).hexdigest()[:16]
+
+
 def alerts_page(view: str, now: datetime) -> AlertsPage:
     """A fixed number of queries."""
+    mark = mark_of(now)  # before the rest: a change in the meantime is one that the page does not show
     number = Alert.objects.aggregate(
         **{
             "open": Count("pk", filter=Q(resolved_at=None, acknowledged_at=None) & ~_quiet(now)),
@@ -99,6 +117,7 @@ def alerts_page(view: str, now: datetime) -> AlertsPage:
     silenced = list(of_view("silenced", now)[: SHOWN + 1]) if view == "silenced" else []
     over = list(of_view("over", now)[: OVER if is_all else SHOWN + 1]) if view in ("", "over") else []
     return AlertsPage(
+        mark=mark,
         view=view,
         views=[(name, word, number[name or "open"]) for name, word in VIEWS],
         cards=[card_of(alert) for alert in opened[:SHOWN]],

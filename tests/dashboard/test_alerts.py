@@ -11,6 +11,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from dashboard.live.topics import Fragments
+from dashboard.reads.alerts import mark_of
 from seederfarm.registry.alert_rules import RULES
 from seederfarm.registry.models import Alert, AlertChannel, AlertDelivery, AlertRule, AlertSilence, Tag
 from seederfarm.registry.services.silences import silence
@@ -85,6 +87,40 @@ def test_an_alert_is_taken_and_silenced_without_scripts(some: dict[str, Alert], 
     operator.post(f"/alerts/{alert.pk}/acknowledge/")
     alert.refresh_from_db()
     assert alert.acknowledged_at is not None
+
+
+def test_the_mark_changes_with_the_list_and_not_with_what_was_noticed_again(some: dict[str, Alert]) -> None:
+    now = timezone.now()
+    seen = [mark_of(now)]
+
+    def changed() -> bool:
+        seen.append(mark_of(now))
+        return seen[-1] not in seen[:-1]
+
+    opened = Alert.objects.filter(pk=some["open"].pk)
+    opened.update(count=7, last_seen_at=now, clear_since=now)
+    assert not changed(), "each check of the rules would load the page again"
+    opened.update(text="pi is lost again")
+    assert changed()
+    opened.update(acknowledged_at=now)
+    assert changed()
+    opened.update(resolved_at=now)
+    assert changed()
+    Alert.objects.create(kind="drive.short", subject="new", text="new")
+    assert changed()
+    assert mark_of(now + timedelta(hours=2)) not in seen, "a silence has ended"
+
+
+def test_what_depends_on_rights_is_loaded_with_the_page_and_in_no_fragment(
+    some: dict[str, Alert], operator: Client, viewer: Client
+) -> None:
+    fragments = Fragments(99).render(["alerts.mark"], (), timezone.now())
+    for client, acts in ((operator, True), (viewer, False)):
+        before, _, after = client.get("/alerts/").text.partition("data-reload")
+        assert fragments["alerts.mark"] in before and "data-stale hidden" in before
+        assert some["open"].text in after and (f"/alerts/{some['open'].pk}/silence/" in after) == acts
+        assert 'data-topic="alerts' not in after
+    assert "csrf" not in fragments["alerts.mark"] and "<form" not in fragments["alerts.mark"]
 
 
 def test_a_tag_is_silenced_and_nonsense_is_refused(some: dict[str, Alert], operator: Client) -> None:

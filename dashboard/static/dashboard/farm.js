@@ -55,16 +55,47 @@ function swap (topic, html) {
   live.heard = Date.now()
   for (const el of $$('[data-topic]')) {
     /* what has the focus, or is being selected, stays under the hand */
-    if (el.dataset.topic !== topic || el.contains(document.activeElement) || el.contains(getSelection().anchorNode) && !getSelection().isCollapsed) continue
+    if (el.dataset.topic !== topic || inUse(el)) continue
+    const mark = markOf(el)
     el.innerHTML = html
+    if (markOf(el) !== mark) { reload.changed = true; refresh() }
   }
   show()
 }
+const inUse = el => el.contains(document.activeElement) || el.contains(getSelection().anchorNode) && !getSelection().isCollapsed
+const markOf = el => $('[data-mark]', el)?.dataset.mark
+async function fetched () {
+  const answer = await fetch(location.href, { headers: { Accept: 'text/html' } })
+  return answer.ok && !answer.redirected ? new DOMParser().parseFromString(await answer.text(), 'text/html') : null
+}
+
+/* A part that depends on rights, or has forms, comes with the page: after a change, and each minute, as it says how long ago things were. */
+const PAUSE = 5_000
+const AGED = 60_000
+const reload = { changed: false, at: Date.now(), busy: false }
+async function refresh () {
+  const el = $('[data-reload]')
+  if (!el || reload.busy || document.hidden) return
+  const held = () => inUse(el) || $('details[open]', el)
+  if (held()) { $('[data-stale]').hidden = !reload.changed; return }
+  if (Date.now() - reload.at < (reload.changed ? PAUSE : AGED)) return
+  const told = reload.changed
+  Object.assign(reload, { busy: true, changed: false, at: Date.now() })
+  try {
+    const page = await fetched()
+    const found = page && $('[data-reload]', page)
+    if (!found || held()) reload.changed ||= told
+    else {
+      el.innerHTML = found.innerHTML
+      $('[data-stale]').hidden = true
+      if (told) announce('The alerts have changed')
+    }
+  } catch { reload.changed ||= told /* the next one may work */ } finally { reload.busy = false }
+}
 async function poll () {
   try {
-    const answer = await fetch(location.href, { headers: { Accept: 'text/html' } })
-    if (!answer.ok || answer.redirected) return
-    const page = new DOMParser().parseFromString(await answer.text(), 'text/html')
+    const page = await fetched()
+    if (!page) return
     for (const topic of topics()) {
       const found = $$('[data-topic]', page).find(el => el.dataset.topic === topic)
       if (found) swap(topic, found.innerHTML)
@@ -91,7 +122,7 @@ function open () {
 }
 if (document.body.dataset.live && topics().length) {
   open()
-  setInterval(show, 5000)
+  setInterval(() => { show(); refresh() }, 5000)
   document.addEventListener('visibilitychange', () => {
     clearTimeout(live.away)
     if (document.hidden) {

@@ -40,7 +40,7 @@ def test_a_fragment_is_what_the_page_shows(viewer: Client) -> None:
     assert rendered.keys() == {*FARM, *of_drive}
     pages = "".join(
         viewer.get(address).text
-        for address in ("/", "/workers/", reverse("dashboard:drive", kwargs={"key": drive.key}))
+        for address in ("/", "/workers/", "/alerts/", reverse("dashboard:drive", kwargs={"key": drive.key}))
     )
     for topic, text in rendered.items():
         assert f'data-topic="{topic}"' in pages

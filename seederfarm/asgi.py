@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import django
@@ -9,10 +10,12 @@ from django.core.handlers.asgi import ASGIHandler
 
 from .body_limit import BodyLimit
 from .settings import table
+from .unfinished import OneLine
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
 table.load().checked()
 django.setup(set_prefix=False)
+logging.getLogger("uvicorn.error").addFilter(OneLine())
 
 
 class Handler(ASGIHandler):

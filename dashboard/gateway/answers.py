@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-from .client import Reading
+from hypercore.printable import visible
+
+from .client import CannotRead, Interrupted, Reading
 from .headers import content_type, disposition, is_shown, media_type, policy
 from .ranges import Span, matches, spans
 
@@ -87,7 +90,7 @@ async def _stream(
         response = HttpResponse(content_type=kind)
     else:
         await reading.begin(wanted[0].start, wanted[0].length)
-        response = streamed(reading, _parts(reading, wanted, heads, end), kind)
+        response = streamed(request, reading, _parts(reading, wanted, heads, end), kind)
     response.headers["Content-Length"] = str(length)
     return response
 
@@ -106,12 +109,25 @@ async def _parts(
         yield end
 
 
-def streamed(reading: Reading, parts: AsyncIterator[bytes], kind: str) -> StreamingHttpResponse:
-    """A response that ends `reading` with itself, also if it is never read."""
-    response = StreamingHttpResponse(parts, content_type=kind)
+def streamed(
+    request: HttpRequest, reading: Reading, parts: AsyncGenerator[bytes, None], kind: str
+) -> StreamingHttpResponse:
+    """A response that ends `reading` with itself, also if it is never read. Its content raises Interrupted if
+    the gateway ends early."""
+    response = StreamingHttpResponse(_named(parts, request.path), content_type=kind)
     response._resource_closers.append(reading.close)  # type: ignore[attr-defined]
     response.headers["X-Accel-Buffering"] = "no"
     return response
+
+
+async def _named(parts: AsyncGenerator[bytes, None], path: str) -> AsyncGenerator[bytes, None]:
+    """`parts`; an interruption says of what."""
+    async with aclosing(parts):
+        try:
+            async for part in parts:
+                yield part
+        except (CannotRead, Interrupted) as error:
+            raise Interrupted(f"{visible(path)}: {error}") from None
 
 
 def _describe(response: HttpResponseBase, request: HttpRequest, path: str, etag: str) -> None:

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from seederfarm.unfinished import Unfinished
 from workers.gateway.protocol import (
     FRAME_HEAD,
     MAX_ANSWER,
@@ -44,7 +45,7 @@ class CannotRead(Exception):
         self.retry = retry
 
 
-class Interrupted(Exception):
+class Interrupted(Unfinished):
     """The gateway has ended a file early. The answer to the client must not look complete."""
 
 

@@ -30,7 +30,7 @@ from ..streaming import release_database
 from . import pages
 from .access import Visitor, admitted, on_files_origin
 from .answers import answer, box, streamed
-from .client import CannotRead, Reading
+from .client import CannotRead, Interrupted, Reading
 from .headers import BOX, disposition
 from .refusals import FRAGMENT, Refused, wants_json
 
@@ -66,6 +66,8 @@ def of_a_path(view: View) -> Entry:
         except BaseException as error:
             if reading is not None:
                 reading.close()
+            if isinstance(error, Interrupted):
+                error = CannotRead("unavailable", "The file ended early. Try again.", retry=5)
             if isinstance(error, CannotRead):
                 error = Refused.by_gateway(error)
             if not isinstance(error, Refused):
@@ -144,7 +146,7 @@ async def zipped(
         del response.headers["Content-Length"]
     else:
         await reading.begin_zip()
-        response = streamed(reading, reading.frames(), kind)
+        response = streamed(request, reading, reading.frames(), kind)
     box(response, BOX)
     response.headers["Content-Disposition"] = disposition(f"{name}.zip", inline=False)
     response.headers["Cache-Control"] = "no-store"

@@ -158,5 +158,5 @@ async def _body(answer: httpcore.Response, stack: AsyncExitStack) -> AsyncIterat
 def _away(request: HttpRequest) -> HttpResponse:
     title = "Flower does not answer"
     text = "It starts with the farm, and is restarted when it ends. Try again soon."
-    shown = {"status": 502, "name": "bad gateway", "title": title, "text": text, "theme": theme_of(request)}
+    shown = {"status": 502, "phrase": "bad gateway", "title": title, "text": text, "theme": theme_of(request)}
     return render(request, "dashboard/error.html", shown, status=502)

@@ -60,7 +60,7 @@ class Refused(Exception):
             response.headers["X-Fragment"] = "1"
         elif wants_page(request):
             name = HTTPStatus(self.status).phrase.lower()
-            shown = {"status": self.status, "name": name, "title": self.title, "text": self.text}
+            shown = {"status": self.status, "phrase": name, "title": self.title, "text": self.text}
             context = {**shown, "theme": theme_of(request)}
             response = render(request, "dashboard/gateway/refused.html", context, status=self.status)
         else:

@@ -29,7 +29,7 @@ NAMES = {400: "bad request", 403: "forbidden", 404: "not found", 500: "server er
 
 def _page(request: HttpRequest, status: int) -> HttpResponse:
     title, text = TEXTS[status]
-    shown = {"status": status, "name": NAMES[status], "title": title, "text": text}
+    shown = {"status": status, "phrase": NAMES[status], "title": title, "text": text}
     context: dict[str, Any] = {**shown, "theme": theme_of(request)}
     return render(request, "dashboard/error.html", context, status=status)
 
@@ -44,7 +44,7 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
     if user is None or not user.is_authenticated or user.has_perm(VIEW):
         return _page(request, 403)
     title, text = "Your account has no role yet", "An administrator can make it a viewer, operator or admin."
-    shown = {"status": 403, "name": "forbidden", "title": title, "text": text, "may_leave": True}
+    shown = {"status": 403, "phrase": "forbidden", "title": title, "text": text, "may_leave": True}
     return render(request, "dashboard/error.html", {**shown, "theme": theme_of(request)}, status=403)
 
 
@@ -59,5 +59,5 @@ def failed(request: HttpRequest) -> HttpResponse:
 def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form without the token of this session: an old page, or another site."""
     title, text = "This form is too old", "Go back, load the page again, and send it once more."
-    shown = {"status": 403, "name": "forbidden", "title": title, "text": text, "theme": theme_of(request)}
+    shown = {"status": 403, "phrase": "forbidden", "title": title, "text": text, "theme": theme_of(request)}
     return render(request, "dashboard/error.html", shown, status=403)

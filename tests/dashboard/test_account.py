@@ -91,6 +91,13 @@ def test_every_answer_but_the_admins_has_the_policy(administrator: Client) -> No
     assert "Content-Security-Policy" not in administrator.get("/admin/").headers
 
 
+def test_an_error_page_shows_the_farms_name_at_the_top_and_the_errors_at_the_bottom(viewer: Client) -> None:
+    for address, line in (("/nothing/", "404, not found"), ("/drives/add/", "403, forbidden")):
+        text = viewer.get(address).text
+        assert "<b>Seeder Farm</b>" in text, address
+        assert f"<footer><span>{line}</span></footer>" in text, address
+
+
 @override_settings(DEBUG=False)
 def test_a_page_that_fails_says_so_without_the_database(
     viewer: Client, monkeypatch: pytest.MonkeyPatch

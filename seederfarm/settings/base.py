@@ -7,14 +7,18 @@ import, so that `manage.py check` can show all of them; `asgi.py`, the workers a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from . import table
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
 
 LOADED = table.load()
 FARM = LOADED.settings
@@ -175,6 +179,14 @@ LOGGING: dict[str, Any] = {
     },
 }
 
+
+def _may_list(label: str) -> Callable[[HttpRequest], bool]:
+    """Whether a user sees the list of a model (`app_model`) in the admin: who may view or change its rows."""
+    app, model = label.split("_")
+    rights = (f"{app}.view_{model}", f"{app}.change_{model}")
+    return lambda request: any(request.user.has_perm(right) for right in rights)
+
+
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": FARM.name,
     "SITE_HEADER": FARM.name,
@@ -230,7 +242,12 @@ UNFOLD: dict[str, Any] = {
                     "title": title,
                     "separator": True,
                     "items": [
-                        {"title": name, "icon": icon, "link": reverse_lazy(f"admin:{model}_changelist")}
+                        {
+                            "title": name,
+                            "icon": icon,
+                            "link": reverse_lazy(f"admin:{model}_changelist"),
+                            "permission": _may_list(model),
+                        }
                         for name, icon, model in items
                     ],
                 }

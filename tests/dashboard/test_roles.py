@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -155,6 +156,19 @@ def test_lists_of_the_admin_are_for_staff_with_a_role_and_people_and_tokens_for_
     source = Source.objects.get()
     shown = viewer.get(reverse("admin:registry_source_change", args=(source.pk,))).text
     assert "s3cret" not in shown
+
+
+def test_the_sidebar_of_the_admin_leads_only_where_its_reader_may_go() -> None:
+    populate()
+    for person, client in people().items():
+        if person not in roles.ROLES:
+            continue
+        text = client.get(reverse("admin:registry_drive_changelist")).text
+        links = set(re.findall(r'href="(/admin/[a-z]+/[a-z]+/)"', text))
+        assert {"/admin/registry/drive/", "/admin/registry/event/"} <= links
+        assert ("/admin/auth/user/" in links) is (person == roles.ADMIN)
+        for link in links:
+            assert client.get(link).status_code == 200, (person, link)
 
 
 def people_of(role: str) -> Client:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -12,12 +12,14 @@ from workers import units
 
 from ..common.failures import BadInput
 from .django_setup import database_failures, open_farm
-from .output import json_lines, json_option
+from .output import json_lines, json_option, plain
 
 if TYPE_CHECKING:
     from ...registry.models import Drive
 
 ACTOR: Final = "cli"
+MAX_LIFETIME: Final = timedelta(days=36500)
+EXPECTED: Final = "--in: expected a time with its unit, up to 100 years, such as 15m, 12h, 30d or 4w"
 F = TypeVar("F", bound=Callable[..., Any])
 _keys: Final = click.argument("key", nargs=-1, required=True, metavar="KEY...")
 
@@ -106,21 +108,37 @@ def pin(key: str, worker: tuple[str, ...], nowhere: bool, as_json: bool) -> None
 
 @click.command()
 @click.argument("key", nargs=-1, required=True, metavar="KEY...")
-@click.option("--in", "lasts", default="", metavar="TIME", help="Remove them after this time, such as 30d.")
+@click.option("--in", "lasts", default="", metavar="TIME", help="Remove them after this time: 30d, 12h, 15m.")
 @click.option("--never", is_flag=True, help="Keep them until they are removed.")
 @json_option
 def expire(key: tuple[str, ...], lasts: str, never: bool, as_json: bool) -> None:
     """Set when drives are removed by themselves."""
     if bool(lasts) == never:
         raise BadInput("give --in TIME, or --never")
-    try:
-        seconds = units.parse_duration(lasts) if lasts else 0.0
-    except ValueError as error:
-        raise BadInput(f"--in: {error}") from None
+    at = None if never else datetime.now(UTC) + _lifetime(lasts)
     open_farm()
-    at = None if never else datetime.now(UTC) + timedelta(seconds=seconds)
     with database_failures():
-        _edit(key, {"expires_at": at}, "Changed", as_json)
+        found = _drives(key)
+        changed = _edit(found, {"expires_at": at})
+    if as_json:
+        json_lines([{"event": "changed", "count": changed, "expires_at": at and at.isoformat()}])
+        return
+    which = plain(found[0]) if len(found) == 1 else units.plural(len(found), "drive")
+    verb = "is" if len(found) == 1 else "are"
+    click.echo(f"{which} {verb} removed on {at:%Y-%m-%d %H:%M} UTC." if at else f"{which} {verb} kept.")
+
+
+def _lifetime(text: str) -> timedelta:
+    """The time until a drive is removed. A number alone is refused: `1` meant as a day would be a second."""
+    try:
+        if text.strip()[-1:].isdigit():
+            raise ValueError("a number needs its unit")
+        lasts = timedelta(seconds=units.parse_duration(text))
+    except (ValueError, OverflowError):
+        raise BadInput(EXPECTED) from None
+    if not timedelta(0) < lasts <= MAX_LIFETIME:
+        raise BadInput(EXPECTED)
+    return lasts
 
 
 @click.command()
@@ -136,13 +154,13 @@ def priority(number: int, key: tuple[str, ...], as_json: bool) -> None:
         _report(as_json, "Changed", set_priority(_drives(key), number, ACTOR))
 
 
-def _edit(key: tuple[str, ...], values: dict[str, Any], did: str, as_json: bool) -> None:
+def _edit(found: Iterable[Drive], values: dict[str, Any]) -> int:
+    """Returns the number of drives that changed."""
     from django.core.exceptions import ValidationError
 
     from ...registry.services.edits import edit_drive
 
     try:
-        changed = sum(bool(edit_drive(drive, values, ACTOR)) for drive in _drives(key))
+        return sum(bool(edit_drive(drive, values, ACTOR)) for drive in found)
     except ValidationError as error:
         raise BadInput(" ".join(error.messages)) from None
-    _report(as_json, did, changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -31,17 +32,30 @@ def test_drives_are_paused_and_resumed(home: FarmHome) -> None:
     assert done.returncode == 1 and "not registered here" in done.stderr
 
 
-def test_priority_expiry_proofs_and_pins(home: FarmHome) -> None:
+def test_priority_proofs_and_pins(home: FarmHome) -> None:
     assert home.lines("priority", "0", KEY) == [{"event": "changed", "count": 1}]
-    assert home.lines("expire", KEY, "--in", "30d") == [{"event": "changed", "count": 1}]
-    assert home.lines("expire", KEY, "--never") == [{"event": "changed", "count": 1}]
     assert home.lines("prove", KEY) == [{"event": "asked", "copies": 0}]
     assert home.lines("pin", KEY, "--none") == [{"event": "unpinned", "count": 0}]
     for wrong in (
-        ["expire", KEY], ["expire", KEY, "--in", "soon"], ["pin", KEY], ["pin", KEY, "nobody"],
-        ["priority", "10", KEY],
+        ["expire", KEY], ["pin", KEY], ["pin", KEY, "nobody"], ["priority", "10", KEY],
     ):  # fmt: skip
         assert home.run(*wrong).returncode == 2, wrong
+
+
+def test_an_expiry_is_shown_as_a_date(home: FarmHome) -> None:
+    wanted = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
+    assert f" is removed on {wanted} " in home.run("expire", KEY, "--in", "30d").stdout
+    assert home.run("expire", KEY, OTHER, "--in", "4w").stdout.startswith("2 drives are removed on ")
+    (line,) = home.lines("expire", KEY, "--in", "12h")
+    assert datetime.fromisoformat(str(line["expires_at"])) > datetime.now(UTC) + timedelta(hours=11)
+    assert home.lines("expire", OTHER, "--never") == [{"event": "changed", "count": 1, "expires_at": None}]
+    assert home.run("expire", KEY, "--never").stdout.endswith(" is kept.\n")
+
+
+@pytest.mark.parametrize("text", ["1", "30", "1.5", "0d", "soon", "9999999999999999999d", "40000d"])
+def test_a_time_without_unit_or_sense_removes_nothing(home: FarmHome, text: str) -> None:
+    done = home.run("expire", KEY, "--in", text)
+    assert done.returncode == 2 and "expected a time with its unit" in done.stderr, done.stderr
 
 
 def test_a_pin_is_added_to_those_that_there_are(home: FarmHome) -> None:

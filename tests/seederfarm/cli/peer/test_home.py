@@ -137,6 +137,35 @@ def test_the_script_makes_no_directory_called_tilde(tmp_path: Path) -> None:
     assert installs(seen) and all(line.startswith("1 ") for line in installs(seen))
 
 
+SETS = (("seed", KEY), ("worker", "run"), ("status",), ("lint",))
+"""Commands that need the base, a worker, the farm, all: each contains those before it."""
+
+
+@pytest.mark.parametrize("larger", range(1, 4))
+def test_a_set_that_contains_what_a_command_needs_is_enough(tmp_path: Path, larger: int) -> None:
+    """A lone peer beside a farm: pip would replace packages of processes that run."""
+    place, seen = checkout_in(tmp_path)
+    for name in ("worker", "control", "dev"):
+        (place / "requirements" / f"{name}.txt").write_text(f"# {name}\n")
+    ask_script(place, *SETS[larger])
+    assert installs(seen)
+    for command in SETS[:larger]:
+        seen.unlink()
+        ended = ask_script(place, *command)
+        assert (ended.returncode, ended.stdout) == (0, f"seederfarm {' '.join(command)}\n"), ended.stderr
+        assert (ended.stderr, installs(seen)) == ("", [])
+    for command in SETS[larger + 1 :]:
+        seen.unlink()
+        ask_script(place, *command)
+        assert installs(seen), command
+
+    (place / "another").mkdir()
+    (place / "another" / "__init__.py").touch()
+    seen.unlink()
+    ask_script(place, *SETS[0])
+    assert installs(seen), "no set is as it is now"
+
+
 def test_the_script_installs_nothing_under_processes_that_run(tmp_path: Path) -> None:
     """They import as they go, and would have a bit of the old and a bit of the new."""
     place, seen = checkout_in(tmp_path)

@@ -31,8 +31,8 @@ class Span(NamedTuple):
 def spans(header: str, size: int) -> list[Span] | None:
     """The ranges of a file of `size` bytes, in the order asked for; those that overlap or touch are one.
 
-    None: the header is malformed, of another unit, or asks for too much, and is to be ignored. Empty: none of
-    them is in the file (416).
+    None: the header is malformed, of another unit, or asks for too much; the caller ignores it. Empty: none
+    of them is in the file (416).
     """
     unit, equals, text = header.strip().partition("=")
     if unit.strip().lower() != "bytes" or not equals or len(header) > MAX_HEADER:

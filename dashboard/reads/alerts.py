@@ -27,7 +27,7 @@ OVER: Final = 10
 HOURS: Final = ((1, "1 hour"), (4, "4 hours"), (24, "1 day"), (168, "1 week"))
 """How long a silence lasts."""
 ICONS: Final = {"email": "mail", "webhook": "webhook", "ntfy": "notifications"}
-VIEWS: Final = (("", "Open"), ("taken", "Somebody is on it"), ("silenced", "Silenced"), ("over", "Over"))
+VIEWS: Final = (("", "Open"), ("taken", "Acknowledged"), ("silenced", "Silenced"), ("over", "Over"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def some(database: FarmDatabase) -> dict[str, Alert]:
 
 def test_every_state_has_its_place(some: dict[str, Alert], viewer: Client) -> None:
     shown = text_of(viewer.get("/alerts/"))
-    assert "Open 1 Somebody is on it 1 Silenced 1 Over 1" in shown
+    assert "Open 1 Acknowledged 1 Silenced 1 Over 1" in shown
     for text in ("pi is lost", "Nothing heard.", "tides is short", "olga", "fra was silent"):
         assert text in shown
     for word in ("What", "Kept", "Farm does", "You can"):

@@ -1,4 +1,4 @@
-"""`seederfarm alerts`: what is wrong, who is on it, what is silenced, where messages go."""
+"""`seederfarm alerts`: what is wrong, acknowledged or silenced, and where messages go."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ ACTOR: Final = "cli"
 
 @click.command()
 @click.argument("key", nargs=-1, required=True, metavar="KEY...")
-@click.option("--off", is_flag=True, help="Nobody sees their pages any more.")
+@click.option("--off", is_flag=True, help="Take their public pages away.")
 @json_option
 def public(key: tuple[str, ...], off: bool, as_json: bool) -> None:
     """Give drives a page at /p/KEY/ that anyone may see, without a login."""

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Writes docs/limits.md: every named bound of hypercore-py, with the first sentence of its docstring.
+"""Writes docs/limits.md: every named bound of hypercore-py, with its value.
 
-    python tools/limits.py             write the page
-    python tools/limits.py --check     exit with 1 if it is not current
-    python tools/limits.py --untested  list bounds that no test mentions
+    python tools/limits.py                write the page
+    python tools/limits.py --check        exit with 1 if it is not current
+    python tools/limits.py --list [WORD]  print the docstrings of bounds and times with WORD in their name
+    python tools/limits.py --untested     list bounds that no test mentions
 
 A bound is a constant with such a name (see BOUND), a time one that is in seconds (see TIME); times are not on
-the page. Each needs a docstring: the string below it.
+the page. Each needs a docstring: the string below it. Without an origin in it, a bound is our own choice.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import groupby, zip_longest
 from pathlib import Path
+from textwrap import fill, indent
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,10 +31,6 @@ BOUND = re.compile(
     r"(^|_)(MAX|LIMIT)(_|$)|(^|_)(CACHE|BUFFER|WINDOW|WATER)_BYTES$|^(PREFETCH|HISTORY|PAUSE)_|^WINDOW$"
 )
 TIME = re.compile(r"_SECONDS$|(^|_)(TIMEOUT|PATIENCE|DELAY|LIFETIME|RTO)$|^KEEP_ALIVE$")
-SENTENCE = re.compile(r"(?<=[\w)`%])\. (?=[A-Z`\d])")
-"""The end of a sentence."""
-OURS = re.compile(r" ?\((?:our own choice|ours)\)", re.IGNORECASE)
-"""What the page says once for all."""
 NOT_OURS = {"MAX_SAFE_INTEGER", "MAX_VERSION", "MAX_STREAM_ID"}
 """Maxima of formats: no choice of ours, and nothing that grows."""
 
@@ -40,35 +38,35 @@ HEAD = """\
 # Limits
 
 What a peer, a file or a person can make the library keep, at most. Written by `python tools/limits.py`
-from the source, which has more on each bound (and on each time to wait). A bound without an origin is our own
-choice.
+from the source. `python tools/limits.py --list` prints what each bound counts and where it comes from, and
+the times to wait; `--list dht` prints those with that text in their name.
+
+Other pages have the budgets of [the farm](farm.md#budgets), [the gateway](gateway.md#budgets) and
+[the broker](security.md#how-much-of-the-broker-an-account-may-use).
 """
 
 BUDGETS = """\
 ## Budgets
 
-What one peer may make us hold, times how many there can be (592 connections: 512 of peers that dial us and 80 that
-we dial), and what all of them together may hold.
+What one peer may make us hold, and what all of them together may: at most 592 connections, 512 of peers that dial us and 80
+that we dial.
 
-| what | each | times | product | all together |
-|---|---|---|---|---|
-| announced blocks (`replication.config.MAX_REMOTE_PAGES`) | 2 MiB | channels | 2 MiB for each | `replication.config.MAX_REMOTE_FIELD_BYTES`: the largest is forgotten and asked again |
-| incomplete frames and messages that wait (`secretstream.framing.MAX_FRAME_BYTES`, `aio.cores.link.PAUSE_HELD_BYTES`) | 16 MiB; 2 MiB before a channel is open, 256 KiB before the peer has authenticated | 592 connections | 9 GiB | `aio.cores.holdings.MAX_INCOMING_BYTES`: bytes times seconds decide who is cut off |
-| packets that came early, or that nobody reads (`udx.limits.RECEIVE_WINDOW_BYTES`) | 4 MiB | 592 streams | 2.3 GiB | `udx.memory.MAX_RECEIVED_BYTES`, and 16 KiB for each stream |
-| answers, rejects and requests that wait, bytes not acknowledged (`mux.outbox.HIGH_WATER_BYTES`, `mux.protomux.MAX_QUEUED_REJECTS`, `replication.config.MAX_BACKLOG`, `udx.limits.MAX_FLIGHT_BYTES`) | 17 MiB and 0.8 MiB for each channel | 592 connections | 10 GiB | `aio.cores.holdings.MAX_OUTGOING_BYTES` and one answer: then each has room for a fair part of half of that, and those that do not read are cut off |
-| messages for undecided channels (`mux.undecided.MAX_BUFFERED_BYTES`) | 1 MiB | 592 connections | 592 MiB | `mux.undecided.MAX_ALL_BUFFERED_BYTES`, and 4 KiB for each connection |
-| channels (`aio.cores.corestore.MAX_CHANNELS`, `replication.config.MAX_PEERS`) | 5 KiB | 592 for each core stored | 2.9 MiB for each core | `aio.cores.corestore.MAX_ALL_CHANNELS` (320 MiB): no more for connections that have `MIN_CHANNELS` (64) |
-| channels of active cores that a peer has not answered (`aio.cores.openings.MAX_UNANSWERED_OPENS`) | 2 KiB | 64 on 592 connections | 74 MiB | none; more, up to `MAX_PROVEN_OPENS` (512), for as many as the peer has open |
-| handshakes of clients that are awaited (`dht.sessions.MAX_HANDSHAKES`) | some 4 KiB (estimated) | 256 for each relay | 1 MiB for each relay | `dht.sessions.MAX_HANDSHAKES`: 4 MiB; the oldest of the relay with most of them makes way |
-| answers kept for repetitions (`dht.sessions.MAX_ANSWERS`) | some 1 KiB (estimated) | 1,024, and as many refusals | 2 MiB | the same |
-| announcements in the DHT (`dht.record_store.MAX_RECORDS`) | 600 bytes | 12,288 for each /24 network | 7.1 MiB for each network | 32,768 in each of two generations: 38 MiB |
-| records in the DHT (`dht.record_store.MAX_VALUE_BYTES`) | 1 KiB and overhead | 1 MiB for each /24 network | 1 MiB for each network | 16 MiB; the networks with most lose their oldest |
-| what a peer was given (`mux.accounts.MAX_ACCOUNTS`) | 200 bytes | 128 on 592 connections | 15 MiB | the same |
-| pages of stored trees (`core.store.PAGE_CACHE_BYTES`) | 16 MiB | one store | 16 MiB | the same, whatever cores peers ask for |
-| blocks that were served last (`storage.block_cache.RECENT_CACHE_BYTES`) | 8 MiB | one store | 8 MiB | the same |
-
-The queues of the broker are in [security](security.md); event rows in the database and what sources may hold are in
-[the budgets of the farm](farm.md#budgets).
+| what | each | all together |
+|---|---|---|
+| announced blocks | 2 MiB for each channel | `replication.config.MAX_REMOTE_FIELD_BYTES`: the largest is dropped and asked for again |
+| incomplete frames, messages that wait | 16 MiB; 2 MiB before a channel is open, 256 KiB before the peer has authenticated | `aio.cores.holdings.MAX_INCOMING_BYTES`: bytes times seconds decide who is cut off |
+| packets that came early, or that nobody reads | 4 MiB | `udx.memory.MAX_RECEIVED_BYTES`, and 16 KiB for each stream |
+| answers, rejects and requests that wait, bytes not acknowledged | 17 MiB, and 0.8 MiB for each channel | `aio.cores.holdings.MAX_OUTGOING_BYTES` and one answer: then each has a fair part of half of that, and those that do not read are cut off |
+| messages for undecided channels | 1 MiB | `mux.undecided.MAX_ALL_BUFFERED_BYTES`, and 4 KiB for each connection |
+| channels | 5 KiB; one for each core stored | `aio.cores.corestore.MAX_ALL_CHANNELS` (320 MiB): no more for connections that have `MIN_CHANNELS` (64) |
+| channels that a peer has not answered | 64 of 2 KiB, or as many as it has open, up to `aio.cores.openings.MAX_PROVEN_OPENS` | 74 MiB |
+| handshakes of clients that are awaited | 256 of some 4 KiB for each relay | `dht.sessions.MAX_HANDSHAKES`, 4 MiB: the oldest of the relay with most of them makes way |
+| answers kept for repetitions | some 1 KiB | `dht.sessions.MAX_ANSWERS`, and as many refusals: 2 MiB |
+| announcements in the DHT | 12,288 of 600 bytes for each /24 network | `dht.record_store.MAX_RECORDS` in each of two generations: 38 MiB |
+| records in the DHT | 1 MiB for each /24 network | `dht.record_store.MAX_VALUE_BYTES`: the networks with most lose their oldest |
+| what a peer was given | 128 accounts of 200 bytes | 15 MiB |
+| pages of stored trees | | `core.store.PAGE_CACHE_BYTES`, whatever cores peers ask for |
+| blocks that were served last | | `storage.block_cache.RECENT_CACHE_BYTES` |
 """  # noqa: E501 - rows of a table
 
 
@@ -77,10 +75,6 @@ class Limit(NamedTuple):
     name: str
     value: object
     doc: str
-
-    @property
-    def room(self) -> str:
-        return self.module.split(".")[1]
 
     @property
     def is_time(self) -> bool:
@@ -137,7 +131,7 @@ def shown(limit: Limit) -> str:
         return _seconds(value)
     if "BYTES" in limit.name:
         return _bytes(int(value))
-    return f"{value:,}"
+    return f"{int(value) if value == int(value) else value:,}"
 
 
 def _seconds(value: float) -> str:
@@ -155,20 +149,24 @@ def _bytes(value: int) -> str:
 
 
 def table(rows: Sequence[Limit]) -> Iterator[str]:
-    yield "| name | value | what |"
-    yield "|---|---|---|"
-    for row in rows:
-        doc = SENTENCE.split(OURS.sub("", row.doc), maxsplit=1)[0].rstrip(".").replace("|", "\\|")
-        yield f"| `{row.module.removeprefix('hypercore.')}.{row.name}` | {shown(row)} | {doc} |"
+    yield "| module | bounds |"
+    yield "|---|---|"
+    for module, of_module in groupby(rows, key=lambda limit: limit.module):
+        bounds = ", ".join(f"`{limit.name}` {shown(limit)}" for limit in of_module)
+        yield f"| `{module.removeprefix('hypercore.')}` | {bounds} |"
 
 
 def page() -> str:
-    found = sorted(limits(), key=lambda limit: limit.room)
-    lines = [HEAD, BUDGETS, "## Bounds\n"]
-    rows = [limit for limit in found if not limit.is_time]
-    for room, of_room in groupby(rows, key=lambda limit: limit.room):
-        lines += [f"### {room}\n", *table(list(of_room)), ""]
-    return "\n".join(lines).rstrip() + "\n"
+    rows = [limit for limit in limits() if not limit.is_time]
+    return "\n".join([HEAD, BUDGETS, "## Bounds\n", *table(rows)]) + "\n"
+
+
+def described(word: str) -> Iterator[str]:
+    """Yield a paragraph for each bound and time with `word` in its name."""
+    for limit in limits():
+        name = f"{limit.module.removeprefix('hypercore.')}.{limit.name}"
+        if word.lower() in name.lower():
+            yield f"{name}  {shown(limit)}\n{indent(fill(limit.doc, 100), '    ')}"
 
 
 def untested() -> list[Limit]:
@@ -181,6 +179,8 @@ def main(arguments: Sequence[str]) -> None:
     sys.path.insert(0, str(SOURCE))
     if list(arguments) == ["--untested"]:
         print(*(f"{limit.module}.{limit.name}" for limit in untested()), sep="\n")
+    elif arguments[:1] == ["--list"] and len(arguments) <= 2:
+        print(*described(*(arguments[1:] or [""])), sep="\n\n")
     elif list(arguments) == ["--check"]:
         if not PAGE.exists() or PAGE.read_text() != page():
             sys.exit("docs/limits.md is not what the source says: run `python tools/limits.py`")

@@ -118,6 +118,14 @@ def test_generated_pages_are_current(tool: str) -> None:
     assert (found.returncode, found.stderr) == (0, "")
 
 
+def test_a_bound_is_explained_on_request() -> None:
+    command = [sys.executable, str(ROOT / "tools" / "limits.py"), "--list", "max_all_channels"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "aio.cores.corestore.MAX_ALL_CHANNELS  65,536\n" in found
+    assert "Channels on all connections together" in found
+    assert "MAX_DIRTY_BYTES" not in found
+
+
 @pytest.mark.parametrize(
     ("tool", "page", "was", "now"),
     [

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
+from hypercore.blindpeer import (
+    AddCoreRequest,
+    AddedCore,
+    BlindPeerChannel,
+    Cores,
+    Notification,
+    RpcChannel,
+    WakeupChannel,
+)
 from hypercore.core import memory_store
-from hypercore.crypto import blake2b_256
+from hypercore.crypto import blake2b_256, discovery_key
 from hypercore.dht.address import Address
 from hypercore.errors import RemoteProtocolError
 from hypercore.mux import Muxer
@@ -33,6 +42,7 @@ def machines() -> Iterator[Target]:
     yield Target(name="replication, as reader", run=lambda data: _replicate(data, reader=True), seeds=_talk)
     yield Target(name="replication, as holder", run=lambda data: _replicate(data, reader=False), seeds=_talk)
     yield Target(name="replication, over several connections", run=_reconnect, seeds=_talk)
+    yield Target(name="blind peer", run=_blind_peer, seeds=_blind_talk)
     yield Target(name="dht node", run=_dht_node, seeds=_datagrams, allowed=())
 
 
@@ -216,6 +226,65 @@ def _talk() -> Iterator[bytes]:
                 while replicator.next_event() is not None:
                     pass
         yield script(*reported)
+
+
+class _BlindPeer:
+    """Accepts what a blind peer accepts, and answers every request."""
+
+    def __init__(self) -> None:
+        self.muxer = muxer = Muxer(is_initiator=False, handshake_hash=HASH)
+        muxer.on_open("blind-peer", self._blind_peer)
+        muxer.on_open("protomux-rpc", self._rpc)
+        muxer.on_open("wakeup", self._wakeup)
+
+    def _blind_peer(self, channel_id: bytes | None, now: float) -> bool:
+        BlindPeerChannel(self.muxer, self).open(now)
+        return True
+
+    def _rpc(self, channel_id: bytes | None, now: float) -> bool:
+        methods = {"add-core": lambda value, reply, now: reply.answer(AddCoreRequest.decode(value).key)}
+        RpcChannel(self.muxer, channel_id or bytes(1), methods).open(now)
+        return channel_id is not None
+
+    def _wakeup(self, channel_id: bytes | None, now: float) -> bool:
+        channel = WakeupChannel(self.muxer, SERVER.public_key)
+        if channel_id == discovery_key(SERVER.public_key):
+            channel.open(now)
+        return False
+
+    def cores_received(
+        self, channel: BlindPeerChannel, cores: Cores, request: int | None, now: float
+    ) -> None:
+        if request is not None:
+            channel.respond(request, [AddedCore(*core, True) for core in cores.cores])
+
+    def notification_received(
+        self, channel: BlindPeerChannel, notification: Notification, request: int | None, now: float
+    ) -> None:
+        if request is not None:
+            channel.acknowledge(request)
+
+    def malformed_received(self, *_: object) -> None: ...
+
+    def channel_ended(self, *_: object) -> None: ...
+
+
+def _blind_peer(data: bytes) -> None:
+    peer = _BlindPeer()
+    for op, piece in chunks(data):
+        peer.muxer.receive(piece, float(op))
+        peer.muxer.take_output(float(op))
+
+
+def _blind_talk() -> Iterator[bytes]:
+    frames = [data for data in recorded() if data[:1] == b"\x01" and len(data) < 300]
+    opens = [
+        b"\x00\x01\x01\x0ablind-peer\x00",
+        b"\x00\x01\x02\x0cprotomux-rpc\x20" + bytes(32),
+        b"\x00\x01\x03\x06wakeup\x20" + discovery_key(SERVER.public_key) + bytes(34),
+    ]
+    for start in range(0, len(frames), 40):
+        yield script(*((0, data) for data in (*opens, *frames[start : start + 40])))
 
 
 def _dht_node(data: bytes) -> None:

@@ -11,6 +11,11 @@ from farmwire.proofs import prove_block
 from hypercore.bee.kind import detect_kind
 from hypercore.bee.messages import BeeBlock, Header, decode_node
 from hypercore.bee.seedlist import decode_seed
+from hypercore.blindpeer import AddCoreRequest, CoreRecord, Cores, Hello, Notification, TopK
+from hypercore.blindpeer.messages import read_added, read_error
+from hypercore.blindpeer.rpc import read_response
+from hypercore.blindpeer.select import read_address
+from hypercore.blindpeer.wakeup import WakeupHandshake
 from hypercore.codec import Reader
 from hypercore.crypto import KeyPair
 from hypercore.dht import messages as dht
@@ -62,6 +67,7 @@ DHT = (
     dht.PluginRequest,
 )
 PAIRING = (dht.Pair, dht.Unpair)
+BLIND_PEER = (AddCoreRequest, CoreRecord, Cores, Hello, Notification, TopK, WakeupHandshake)
 
 WRITER = make_writer(sample_blocks(9))
 SERVER = KeyPair.from_seed(bytes(32))
@@ -69,10 +75,12 @@ SERVER = KeyPair.from_seed(bytes(32))
 
 def parsers() -> Iterator[Target]:
     """Of everything that is read without a state."""
-    for frame in (*WIRE, *PAIRING):
+    for frame in (*WIRE, *PAIRING, *BLIND_PEER):
         yield Target(name=f"wire {frame.__name__}", run=_reading(frame.decode), seeds=recorded)
     for message in DHT:
         yield Target(name=f"dht {message.__name__}", run=message.decode, seeds=recorded)
+    for read in (read_added, read_error, read_response, read_address):
+        yield Target(name=f"blind peer {read.__name__}", run=_reading(read), seeds=recorded)
     yield Target(name="dht packet", run=decode_packet, seeds=recorded)
     yield Target(name="dht announce signature", run=_announce, seeds=recorded)
     yield Target(name="manifest", run=Manifest.from_bytes, seeds=recorded)

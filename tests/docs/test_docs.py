@@ -110,6 +110,20 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def anchors(page: Path) -> set[str]:
+    """Anchors that GitHub gives the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    plain = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title).lower() for title in titles)
+    return {re.sub(r"[^\w -]", "", title).replace(" ", "-") for title in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_a_heading_find_it(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", page.read_text())
+    pages = [(page.parent / name if name else page, anchor) for name, anchor in targets]
+    assert [(str(path), anchor) for path, anchor in pages if anchor not in anchors(path)] == []
+
+
 @pytest.mark.parametrize("tool", ["limits.py", "readme.py", "states.py"])
 def test_generated_pages_are_current(tool: str) -> None:
     found = subprocess.run(

@@ -14,7 +14,7 @@ from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall
-from hypercore.dht.handshake_budget import MAX_NETWORK_BURST, NETWORK_PER_SECOND
+from hypercore.dht.work_budget import MAX_NETWORK_HANDSHAKES, NETWORK_HANDSHAKES_PER_SECOND
 from hypercore.udx.packet import first_word, pack_header
 from hypercore.wire.control import Sync
 from hypercore.wire.data import Data
@@ -133,7 +133,7 @@ def test_handshakes_without_end_are_answered_at_a_bounded_rate(scene: Scene, att
                     await asyncio.sleep(0.002)
             await newcomer_is_served(scene)
             await asyncio.sleep(0.5)
-            bound = MAX_NETWORK_BURST + NETWORK_PER_SECOND * (monotonic() - began)
+            bound = MAX_NETWORK_HANDSHAKES + NETWORK_HANDSHAKES_PER_SECOND * (monotonic() - began)
             assert 0 < relay.answers() <= bound
 
     attack(act)

@@ -4,7 +4,6 @@ import pytest
 
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall, HandshakeStatus
-from hypercore.dht.handshake_budget import MAX_NETWORK_BURST, NETWORK_PER_SECOND
 from hypercore.dht.messages import (
     HolepunchPayload,
 )
@@ -28,7 +27,13 @@ from hypercore.dht.server_core import (
 from hypercore.dht.sessions import (
     MAX_PUNCHING_PER_HOST,
 )
-from support.dht_serving import CLIENT_AT, OTHER_RELAY, PUBLIC, Client, Server, _shaken
+from hypercore.dht.work_budget import (
+    HANDSHAKES,
+    MAX_NETWORK_HANDSHAKES,
+    NETWORK_HANDSHAKES_PER_SECOND,
+    WorkBudget,
+)
+from support.dht_serving import CLIENT_AT, OTHER_RELAY, PUBLIC, RELAY, Client, Server, _shaken
 
 # --- hole punching --------------------------------------------------------------------------------------
 
@@ -348,9 +353,24 @@ def test_handshakes_without_end_are_not_all_answered_and_others_are():
         is not None
         for number in range(1000)
     )
-    assert MAX_NETWORK_BURST <= flooded <= MAX_NETWORK_BURST + NETWORK_PER_SECOND
+    assert MAX_NETWORK_HANDSHAKES <= flooded <= MAX_NETWORK_HANDSHAKES + NETWORK_HANDSHAKES_PER_SECOND
     honest = Client(server, seed=5000)
     first = honest.shake(0.5)
     assert first is not None
     for _ in range(1000):
         assert honest.shake(0.5) == first, "what comes again costs nothing"
+
+
+def test_clients_that_a_relay_of_ours_sends_are_counted_by_their_own_network():
+    hosts = []
+
+    class Budget(WorkBudget):
+        def take(self, host, now):
+            hosts.append(host)
+            return host != CLIENT_AT.host
+
+    server = Server(handshakes=Budget(HANDSHAKES))
+    assert Client(server, seed=1).shake(relay=RELAY) is None
+    assert Client(server, seed=2).shake(direct=True) is None
+    assert Client(server, seed=3).shake(relay=OTHER_RELAY) is not None
+    assert hosts == [CLIENT_AT.host, CLIENT_AT.host, OTHER_RELAY.host]

@@ -1,4 +1,4 @@
-"""How many signatures a storing node checks, whatever peer sends them."""
+"""How much work a node does for requests that cost much, whatever peer sends them."""
 
 import random
 
@@ -11,42 +11,44 @@ from hypercore.dht.handshake_router import Router
 from hypercore.dht.node import DhtCore
 from hypercore.dht.packet import Request, decode_packet
 from hypercore.dht.record_store import Store
-from hypercore.dht.signature_budget import (
-    MAX_BURST,
-    MAX_NETWORK_BURST,
-    MAX_NEWCOMER_BURST,
-    NETWORK_PER_SECOND,
-    NEWCOMER_SIGNATURES,
-    NEWCOMERS_PER_SECOND,
-    PER_SECOND,
-    SignatureBudget,
-)
 from hypercore.dht.signing import sign_announce, sign_mutable, sign_unannounce
+from hypercore.dht.work_budget import HANDSHAKES, MAX_NETWORK_SIGNATURES, SIGNATURES, WorkBudget
 
 HERE = Address("77.0.0.1", 49737)
 US = KeyPair.from_seed(bytes(32))
+both = pytest.mark.parametrize("rates", [HANDSHAKES, SIGNATURES], ids=["handshakes", "signatures"])
 
 
-def ask(budget, host, now=0.0):
-    return budget.take(Address(host, 1), now)
+@both
+def test_a_network_has_its_share_however_many_hosts_it_has(rates):
+    budget, share = WorkBudget(rates), rates.network
+    flood = 4 * share.burst
+    assert sum(budget.take(f"6.6.6.{n % 256}", 0.0) for n in range(flood)) == share.burst
+    assert budget.refused == flood - share.burst
+    assert sum(budget.take("6.6.6.7", 1.0) for _ in range(flood)) == share.per_second
+    assert budget.take("7.7.7.7", 1.0), "others notice nothing"
 
 
-def test_a_network_has_its_share_however_many_hosts_it_has():
-    budget = SignatureBudget()
-    assert sum(ask(budget, f"6.6.6.{n % 256}") for n in range(9000)) == MAX_NETWORK_BURST
-    assert budget.refused == 9000 - MAX_NETWORK_BURST
-    assert sum(ask(budget, "6.6.6.7", 1.0) for _ in range(9000)) == NETWORK_PER_SECOND
+@both
+def test_networks_that_send_many_leave_a_share_for_others(rates):
+    budget, done = WorkBudget(rates), 0
+    for second in range(10):
+        for flood in range(20):
+            done += sum(
+                budget.take(f"6.6.{flood}.1", float(second)) for _ in range(2 * rates.network.per_second)
+            )
+        for newcomer in range(min(250, rates.newcomers.per_second) // 2):
+            assert budget.take(f"8.{second}.{newcomer}.1", float(second)), "a client that comes first"
+    assert done <= rates.together.burst + 9 * rates.together.per_second + 20 * rates.newcomer
 
 
-def test_all_together_have_a_part_of_a_processor_and_newcomers_a_part_of_that():
-    budget = SignatureBudget()
-    flood = sum(ask(budget, f"6.6.{network}.1") for network in range(100) for _ in range(2000))
-    assert MAX_BURST <= flood <= MAX_BURST + 100 * NEWCOMER_SIGNATURES
-    left = MAX_NEWCOMER_BURST - (flood - MAX_BURST)
-    newcomers = sum(ask(budget, f"8.{high}.{low}.1") for high in range(20) for low in range(200))
-    assert newcomers == max(0, left)
-    later = sum(ask(budget, f"9.{high}.{low}.1", 1.0) for high in range(40) for low in range(200))
-    assert later == PER_SECOND + NEWCOMERS_PER_SECOND
+@both
+def test_all_together_cannot_take_more_than_a_part_of_a_processor(rates):
+    budget = WorkBudget(rates)
+    hosts = [f"{high}.{low}.1.1" for high in range(1, 100) for low in range(250)]
+    assert sum(budget.take(host, 0.0) for host in hosts) == rates.together.burst + rates.newcomers.burst
+    again = sum(budget.take(host, 1.0) for host in hosts)
+    assert again == rates.together.per_second + rates.newcomers.per_second
 
 
 class Node:
@@ -86,7 +88,7 @@ def test_requests_beyond_the_share_of_a_network_are_not_checked_and_others_are(c
     flood, other = Address("6.6.6.1", 1), Address("7.7.7.1", 1)
     token = node.token(flood)
     wrong = sign_announce(US, target=topic, node_id=bytes(32), token=token)
-    for _ in range(MAX_NETWORK_BURST):
+    for _ in range(MAX_NETWORK_SIGNATURES):
         assert not node.ask(flood, Command.ANNOUNCE, topic, wrong, token)
     assert node.store.signatures.refused == 0
     assert not signed(flood) and node.store.signatures.refused == 1

@@ -17,9 +17,9 @@ from .handshake_router import Route, Router
 from .incoming_request import Inbound
 from .messages import Announce, MutablePut, MutableRecord, PeerRecord
 from .reply_budget import ReplyBudget, network_of
-from .signature_budget import SignatureBudget
 from .signing import verify_announce, verify_mutable, verify_unannounce
 from .ttl_map import OwnedMap, RecordCache, TtlMap
+from .work_budget import SIGNATURES, WorkBudget
 
 LIFETIME = 20 * 60.0
 """Nominal seconds for which an announcement is kept; in fact two to four thirds of it."""
@@ -75,7 +75,7 @@ class Store:
         )
         """Records by the command that stores them, and target."""
         self._budget = ReplyBudget(now)
-        self.signatures = SignatureBudget(now)
+        self.signatures = WorkBudget(SIGNATURES, now)
 
     @property
     def value_bytes(self) -> int:
@@ -116,7 +116,7 @@ class Store:
         token = inbound.request.token or b""
         if (
             message.peer is None
-            or not self.signatures.take(inbound.source, now)
+            or not self.signatures.take(inbound.source.host, now)
             or not verify_announce(message, target=target, node_id=self._own_id, token=token)
         ):
             return
@@ -145,7 +145,7 @@ class Store:
         token = inbound.request.token or b""
         if (
             message.peer is None
-            or not self.signatures.take(inbound.source, now)
+            or not self.signatures.take(inbound.source.host, now)
             or not verify_unannounce(message, target=target, node_id=self._own_id, token=token)
         ):
             return
@@ -158,7 +158,7 @@ class Store:
         put = MutablePut.decode(inbound.value or b"")
         if blake2b_256(put.public_key) != target or not put.value:
             return
-        if not self.signatures.take(inbound.source, now):
+        if not self.signatures.take(inbound.source.host, now):
             return
         if not verify_mutable(put.public_key, put.seq, put.value, put.signature):
             return

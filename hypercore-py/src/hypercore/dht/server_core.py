@@ -17,7 +17,6 @@ from ..crypto import KeyPair, blake2b_256
 from ..errors import RemoteProtocolError
 from .address import Address
 from .constants import Firewall, HandshakeStatus
-from .handshake_budget import HandshakeBudget
 from .incoming_request import Inbound
 from .messages import HolepunchInfo, HolepunchPayload, NoisePayload, RelayInfo, SecurePayload, UdxInfo
 from .messages.handshake import VERSION, RelayThrough
@@ -26,6 +25,7 @@ from .noise import ServerHandshake, holepunch_secret
 from .punching import Puncher, RandomPunches
 from .relays import AnnouncedRelays
 from .sessions import Session, SessionTable, Step
+from .work_budget import HANDSHAKES, WorkBudget
 
 PATH_SECONDS = 10.0
 """Seconds for a client to arrive after the handshake, or after punching began."""
@@ -114,7 +114,7 @@ class ServerCore:
         firewall: ClientFilter | None = None,
         random_punches: RandomPunches | None = None,
         relay_through: Callable[[], bytes | None] = lambda: None,
-        handshakes: HandshakeBudget | None = None,
+        handshakes: WorkBudget | None = None,
     ) -> None:
         self.key_pair = key_pair
         self.target = blake2b_256(key_pair.public_key)
@@ -125,7 +125,7 @@ class ServerCore:
         self._firewall = firewall
         self._random_punches = random_punches or RandomPunches()
         self._relay_through = relay_through
-        self._handshakes = handshakes or HandshakeBudget()
+        self._handshakes = handshakes or WorkBudget(HANDSHAKES)
         self._sessions = SessionTable()
         self._timers: list[tuple[float, int, Session]] = []
         self._order = count()
@@ -150,8 +150,9 @@ class ServerCore:
         """The answer to the Noise message of a client at `client`, or None for no answer."""
         session = self._sessions.get(noise)
         if session is None:
+            # Our own relays forward the handshakes of others: there the client's network counts
             own_relay = not direct and self.relays.is_relay(inbound.source)
-            if not self._handshakes.take(inbound.source, client, now, own_relay=own_relay):
+            if not self._handshakes.take((client if own_relay else inbound.source).host, now):
                 return None
             session = self._accept(noise, client, inbound.source.host, now, direct=direct)
         return session.reply if session is not None else None

@@ -1,20 +1,50 @@
-"""A budget for work whose sender has proven little: requests that cost much of a processor.
+"""Budgets for work whose sender has proven little: requests that cost much of a processor.
 
 Each /24 network has a bucket, and all networks together another one. A part is reserved for networks that
-have sent none lately.
+have sent none lately. Work beyond the budget is not done, as if the request had been lost.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from .reply_budget import Account
+from .reply_budget import Account, network_of
 from .ttl_map import TtlMap
 
 MAX_NETWORKS = 4096
 """Networks kept per generation: about 1 MB."""
 NETWORK_SECONDS = 60.0
 """Nominal seconds for which a network is kept."""
+
+MAX_NETWORK_HANDSHAKES = 512
+"""Handshakes of one /24 network at once. Ours."""
+NETWORK_HANDSHAKES_PER_SECOND = 50
+"""Handshakes a second by which that bucket refills."""
+MAX_HANDSHAKES = 1024
+"""Handshakes of all networks at once. Ours."""
+HANDSHAKES_PER_SECOND = 200
+"""Handshakes a second by which that bucket refills: a tenth of a processor, at half a millisecond each."""
+MAX_NEWCOMER_HANDSHAKES = 256
+"""Handshakes beyond that at once, of networks that have sent none lately. Ours."""
+NEWCOMER_HANDSHAKES_PER_SECOND = 50
+"""Handshakes a second by which that bucket refills."""
+NEWCOMER_HANDSHAKES = 4
+"""Handshakes after which a network is no newcomer: a client sends one for each dial."""
+
+MAX_NETWORK_SIGNATURES = 2048
+"""Signatures of one /24 network that are checked at once. Ours."""
+NETWORK_SIGNATURES_PER_SECOND = 400
+"""Signatures a second by which that bucket refills."""
+MAX_SIGNATURES = 4096
+"""Signatures of all networks at once. Ours."""
+SIGNATURES_PER_SECOND = 1600
+"""Signatures a second by which that bucket refills: a tenth of a processor, at 60 microseconds each."""
+MAX_NEWCOMER_SIGNATURES = 1024
+"""Signatures beyond that at once, of networks that have sent few lately. Ours."""
+NEWCOMER_SIGNATURES_PER_SECOND = 400
+"""Signatures a second by which that bucket refills."""
+NEWCOMER_SIGNATURES = 16
+"""Signatures after which a network is no newcomer."""
 
 
 class Rate(NamedTuple):
@@ -35,6 +65,24 @@ class Rates(NamedTuple):
     """Pieces after which a network is no newcomer."""
 
 
+HANDSHAKES = Rates(
+    network=Rate(MAX_NETWORK_HANDSHAKES, NETWORK_HANDSHAKES_PER_SECOND),
+    together=Rate(MAX_HANDSHAKES, HANDSHAKES_PER_SECOND),
+    newcomers=Rate(MAX_NEWCOMER_HANDSHAKES, NEWCOMER_HANDSHAKES_PER_SECOND),
+    newcomer=NEWCOMER_HANDSHAKES,
+)
+"""Handshakes that a node answers. A repeated one is answered from memory and counts once."""
+
+SIGNATURES = Rates(
+    network=Rate(MAX_NETWORK_SIGNATURES, NETWORK_SIGNATURES_PER_SECOND),
+    together=Rate(MAX_SIGNATURES, SIGNATURES_PER_SECOND),
+    newcomers=Rate(MAX_NEWCOMER_SIGNATURES, NEWCOMER_SIGNATURES_PER_SECOND),
+    newcomer=NEWCOMER_SIGNATURES,
+)
+"""Signatures that a storing node checks: of announcements, their ends and mutable records. A valid token only
+shows that the sender receives at its address."""
+
+
 class _Network:
     __slots__ = ("account", "seen")
 
@@ -44,7 +92,7 @@ class _Network:
 
 
 class WorkBudget:
-    """The budget of one node. `now` is seconds of any monotonic clock."""
+    """A budget of one node. `now` is seconds of any monotonic clock."""
 
     def __init__(self, rates: Rates, now: float = 0.0) -> None:
         self.refused = 0
@@ -56,8 +104,9 @@ class WorkBudget:
             max_items=MAX_NETWORKS, lifetime=NETWORK_SECONDS, now=now
         )
 
-    def take_for(self, name: str, now: float) -> bool:
-        """Count one more piece of a network. Returns whether to do it."""
+    def take(self, host: str, now: float) -> bool:
+        """Count one more piece of work for `host`, an IPv4 address. Returns whether to do it."""
+        name = network_of(host)
         network = self._networks.get(name, now)
         if network is None:
             network = _Network(self._rates.network, now)

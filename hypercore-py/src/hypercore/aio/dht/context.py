@@ -9,10 +9,10 @@ from random import Random
 from typing import Any, Protocol, TypeVar
 
 from ...dht.address import Address
-from ...dht.handshake_budget import HandshakeBudget
 from ...dht.network_profile import NetworkProfile
 from ...dht.node import DhtCore
 from ...dht.punching import RandomPunches
+from ...dht.work_budget import WorkBudget
 from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import Endpoint, UdpSocket
 from ..net.udx_transport import StreamTransport
@@ -54,6 +54,6 @@ class NodeContext:
     """Called with nodes that see us at another address than before, each with that address."""
     random_punches: RandomPunches
     """Limits the punches through random NATs at a time."""
-    handshakes: HandshakeBudget
+    handshakes: WorkBudget
     """Limits the handshakes of clients that the servers of the node answer."""
     punch_listeners: set[PunchListener]

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from ...crypto import KeyPair
 from ...dht.address import Address, BootstrapNode, parse_bootstrap
 from ...dht.constants import BOOTSTRAP_NODES, DEFAULT_PORT, Firewall
-from ...dht.handshake_budget import HandshakeBudget
 from ...dht.handshake_router import Router
 from ...dht.messages import NoisePayload
 from ...dht.network_profile import NetworkProfile, profile_network
@@ -21,6 +20,7 @@ from ...dht.node import DhtCore, NodeEvent
 from ...dht.punching import RandomPunches
 from ...dht.record_store import Store
 from ...dht.rpc import Reply, ReplyHandler
+from ...dht.work_budget import HANDSHAKES, WorkBudget
 from ...errors import ConnectionClosed, LocalProtocolError, PeerNotFound, PeerUnreachable
 from ..net.interfaces import NetworkWatch
 from ..net.secret_connection import SecretConnection
@@ -140,7 +140,7 @@ class DhtNode:
             connect_directly=self.connect_directly,
             on_network_changed=self.on_network_changed,
             random_punches=RandomPunches(),
-            handshakes=HandshakeBudget(now),
+            handshakes=WorkBudget(HANDSHAKES, now),
             punch_listeners=self._punch_listeners,
         )
         self._bootstrapped = asyncio.Event()

@@ -9,11 +9,11 @@ import django
 from django.core.handlers.asgi import ASGIHandler
 
 from .body_limit import BodyLimit
-from .settings import table
+from .settings.load import load
 from .unfinished import OneLine
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
-table.load().checked()
+load().checked()
 django.setup(set_prefix=False)
 logging.getLogger("uvicorn.error").addFilter(OneLine())
 

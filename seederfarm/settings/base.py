@@ -16,11 +16,12 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from . import table
+from .load import load
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-LOADED = table.load()
+LOADED = load()
 FARM = LOADED.settings
 
 SECRET_KEY = FARM.secret_key()

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..settings.env import SettingsWrong
-from ..settings.table import load
+from ..settings.load import load
 from .broker import NoRedis
 from .home import AlreadyRunning
 from .supervise import StartFailed, supervise

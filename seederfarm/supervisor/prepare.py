@@ -13,8 +13,9 @@ import sys
 import time
 from typing import Any, Final
 
+from ..settings.load import load
 from ..settings.secrets import private_directory, secret_file
-from ..settings.table import FarmSettings, load
+from ..settings.table import FarmSettings
 from .programs.worker import token_file
 
 ADMIN: Final = "admin"

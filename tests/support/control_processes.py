@@ -14,7 +14,7 @@ from pathlib import Path
 from django.db.models import QuerySet
 
 from seederfarm.registry.models import Event, Replica, Worker
-from seederfarm.settings import table as settings_table
+from seederfarm.settings.load import load
 from seederfarm.supervisor import processes
 from seederfarm.supervisor.home import RunFiles
 
@@ -69,7 +69,7 @@ class ControlPlane:
     def __init__(self, place: Path, *, bootstrap: Sequence[str], **settings: str) -> None:
         env = {"SEEDERFARM_BOOTSTRAP": ",".join(bootstrap), **QUICK, **settings}
         self.home: FarmHome = OneProcessHome(place / "home", **env)
-        self.farm = settings_table.load(self.home.env).checked()
+        self.farm = load(self.home.env).checked()
         self.files = RunFiles(self.farm.home)
         self.files.make()
         self.services: list[Service] = []

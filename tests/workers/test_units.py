@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from seederfarm.cli.worker.run import run
-from seederfarm.settings import table as farm
+from seederfarm.settings.load import load
 from workers import units
 from workers.engine.settings.settings import limits_from
 
@@ -105,7 +105,7 @@ def test_two_options_of_one_command_and_the_farm_agree(tmp_path_factory: pytest.
     """`--quota 500G` was 536,870,912,000 bytes once, and `--keep-free 500G` 500,000,000,000."""
     limits = limits_from({"SEEDERFARM_MAX_BYTES": "500G"}, keep_free="500G")
     assert limits.max_bytes == limits.keep_free == 500_000_000_000
-    loaded = farm.load(
+    loaded = load(
         {"SEEDERFARM_HOME": str(tmp_path_factory.mktemp("home")), "SEEDERFARM_SOURCE_MEMORY": "500G"}
     )
     assert loaded.checked().source_memory == 500_000_000_000

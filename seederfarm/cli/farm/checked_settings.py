@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...settings import table
 from ...settings.env import SettingsWrong
+from ...settings.load import load
 from ...settings.table import FarmSettings
 from ..common.failures import BadInput
 
@@ -11,6 +11,6 @@ from ..common.failures import BadInput
 def settings() -> FarmSettings:
     """Raises BadInput for settings that are wrong."""
     try:
-        return table.load().checked()
+        return load().checked()
     except SettingsWrong as error:
         raise BadInput(str(error)) from None

@@ -16,6 +16,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from seederfarm.control.messaging import identity
 from seederfarm.registry import checks
 from seederfarm.settings import base, env, table
+from seederfarm.settings.load import load
 from seederfarm.supervisor.home import RunFiles
 from seederfarm.supervisor.programs.worker import token_file
 
@@ -33,7 +34,7 @@ def ids(found: object) -> list[str | None]:
 
 
 def test_wrong_settings_are_errors(settings: Any) -> None:
-    settings.LOADED = table.load({"SEEDERFARM_DEBUG": "perhaps", "DATABASE_URL": "nonsense"})
+    settings.LOADED = load({"SEEDERFARM_DEBUG": "perhaps", "DATABASE_URL": "nonsense"})
     assert ids(checks.check_settings()) == ["farm.E001", "farm.E001"]
 
 

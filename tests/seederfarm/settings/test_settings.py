@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from seederfarm.settings import base, document, env, table
+from seederfarm.settings.load import Loaded
+from seederfarm.settings.load import load as load_from
 from seederfarm.settings.secrets import secret_file, too_open
 from workers.settings import table as peer
 
 from ...support.paths import ROOT
 
 
-def load(tmp_path: Path, **environ: str) -> table.Loaded:
-    return table.load({"SEEDERFARM_HOME": str(tmp_path), **environ})
+def load(tmp_path: Path, **environ: str) -> Loaded:
+    return load_from({"SEEDERFARM_HOME": str(tmp_path), **environ})
 
 
 def test_the_page_of_settings_is_the_table() -> None:

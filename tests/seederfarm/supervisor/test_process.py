@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from seederfarm.settings.table import FarmSettings, load
+from seederfarm.settings.load import load
+from seederfarm.settings.table import FarmSettings
 from seederfarm.supervisor import process
 from seederfarm.supervisor.home import RunFiles
 from seederfarm.supervisor.logs import LogFile, read

@@ -34,15 +34,19 @@ from seederfarm.registry import stored_health
 from seederfarm.registry.models import Challenge, Drive, Event, Replica
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.models.replica import MAX_PROOF_FAILURES
+from seederfarm.registry.models.worker import silent_since
 from workers.engine.model.kind import Kind, inspect
 
 from ..messaging import outbox
 from ..messaging.assignments import TALKING
 from ..messaging.inbox import Received, receive, reject_malformed
+from . import challenge_ids
 
 log = logging.getLogger(__name__)
 
 TIME_TO_ANSWER: Final = timedelta(minutes=10)
+ANSWERS_COME_FOR: Final = timedelta(days=1)
+"""Time after the deadline for which an answer may still wait at the broker (`workers.agent.reporter`)."""
 MAX_RUN: Final = 350
 """Challenges of one run: every 10 s, they prove three million copies a day."""
 NEW_SHARE: Final = 0.5
@@ -74,14 +78,14 @@ def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int
     Returns their number."""
     now = now or timezone.now()
     before = now - timedelta(seconds=settings.FARM.audit_every)
-    heard = now - timedelta(seconds=settings.FARM.worker_grace)
     rows = Replica.objects.filter(
         desired=True,
         phase=Replica.Phase.COMPLETE,
         length__gt=0,
         worker__state__in=TALKING,
         worker__paused=False,  # it keeps its copies, and its engine has no keys loaded
-        worker__last_seen_at__gt=heard,
+        worker__last_seen_at__gte=silent_since(now),  # a silent one would only be late
+        worker__lost_since=None,
     ).exclude(drive__state=Drive.State.REMOVING)
     asked_before = Q(last_challenged_at__isnull=True) | Q(last_challenged_at__lt=before)
     never = Q(last_challenged_at__isnull=True) | Q(last_challenged_at__lt=F("completed_at"))
@@ -156,7 +160,7 @@ def _ask(
     deadline = now + TIME_TO_ANSWER
     rows = [
         Challenge(
-            id=uuid.uuid4(),
+            id=challenge_ids.make(copy.node_id, deadline),
             replica_id=copy.id,
             core=core,
             blocks=blocks,
@@ -191,12 +195,17 @@ def ingest_answer(data: object, now: datetime | None = None, rng: random.Random 
             return reject_malformed(worker, AUDIT_ANSWER, refusal)
         except ValueError:
             return _unasked(worker.pk, answer.id)
+        asked_until = challenge_ids.deadline_of(number, worker.node_id)
         row = (
             Challenge.objects.select_for_update(of=("self",))
             .select_related("replica__drive")
             .filter(pk=number, replica__worker=worker)
             .first()
         )
+        if row is None and asked_until is not None and now < asked_until + ANSWERS_COME_FOR:
+            return "ignored: the copy was removed meanwhile"
+        if row is not None and row.outcome == Challenge.Outcome.LATE:
+            return row.outcome
         if row is None or row.outcome != Challenge.Outcome.OPEN:
             return _unasked(worker.pk, answer.id)
         return _judge(row, worker.node_id, answer, now, rng)
@@ -378,8 +387,14 @@ def _proven_since(row: Challenge) -> bool:
 
 def _count_failures(rows: Sequence[Challenge], now: datetime) -> None:
     """Count failures of copies, record events, and queue planning of their drives. A copy that is being
-    released cannot fail: its worker deletes it by order."""
-    rows = [row for row in rows if row.replica.desired and row.replica.drive.state != Drive.State.REMOVING]
+    released, or was released and assigned again since, cannot fail: its worker deleted it by order."""
+    rows = [
+        row
+        for row in rows
+        if row.replica.desired
+        and row.replica.drive.state != Drive.State.REMOVING
+        and row.sent_at >= row.replica.created_at
+    ]
     if not rows:
         return
     replicas = Replica.objects.filter(pk__in={row.replica_id for row in rows})

@@ -22,6 +22,7 @@ class Challenge(models.Model):
         LATE = "late", "no answer in time"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    """Made by `control.reports.challenge_ids`."""
     replica = models.ForeignKey(Replica, on_delete=models.CASCADE, related_name="challenges")
     core = KeyField()
     """Key of the challenged core: the drive's own, or that of its blobs."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 from datetime import datetime, timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from hypercore.crypto import KeyPair
 from seederfarm.control.reconcile import load
 from seederfarm.control.reports import audits
 from seederfarm.registry.models import Challenge, Drive, Event, Replica, Worker
+from seederfarm.registry.models.worker import SILENT_AFTER
 from seederfarm.registry.verdict import verdict_of
 
 from ..fakes import FakeBroker, FakeWorker
@@ -240,8 +242,62 @@ def test_only_copies_that_can_answer_are_challenged(
         replica.save()
     Worker.objects.update(paused=True)
     assert audits.challenge_due(now) == 0, "its copies are there, and its engine knows of none"
-    Worker.objects.update(paused=False, last_seen_at=now - timedelta(days=1))
+    Worker.objects.update(paused=False, last_seen_at=now - SILENT_AFTER * timedelta(seconds=16))
+    assert audits.challenge_due(now) == 0, "it is silent, though not lost yet"
+    Worker.objects.update(last_seen_at=now, lost_since=now)
     assert audits.challenge_due(now) == 0
+    Worker.objects.update(lost_since=None)
+    assert audits.challenge_due(now) == 1
+
+
+def test_an_answer_for_a_copy_that_was_removed_meanwhile_is_ignored_without_a_warning(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    replica = copy_of_core(core, worker, now)
+    audits.challenge_due(now)
+    order = asked(farm)
+    replica.delete()
+    assert answer(worker, order, core, now + SECOND).startswith("ignored")
+    assert answer(worker, order, core, now + timedelta(hours=1)).startswith("ignored")
+    bert = FakeWorker("bert", now=now)
+    assert "no challenge" in answer(bert, order, core, now + SECOND), "it was not asked"
+    forged = Order(**{**order_fields(order), "id": str(uuid.uuid4())})
+    assert "no challenge" in answer(worker, forged, core, now + SECOND)
+    late = now + audits.TIME_TO_ANSWER + audits.ANSWERS_COME_FOR + SECOND
+    assert "no challenge" in answer(worker, order, core, late), "no answer waits for that long"
+    worker.row.refresh_from_db()
+    assert worker.row.refused == 2
+    assert not Event.objects.filter(kind="replica.unproven").exists()
+
+
+def test_an_answer_to_a_challenge_that_was_closed_as_late_causes_no_warning(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    copy_of_core(core, worker, now)
+    audits.challenge_due(now)
+    order = asked(farm)
+    later = now + timedelta(hours=1)
+    assert audits.expire(later) == 1
+    assert answer(worker, order, core, later) == "late"
+    worker.row.refresh_from_db()
+    assert worker.row.refused == 0
+
+
+def test_a_copy_that_was_removed_and_assigned_again_is_not_accused(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    replica = copy_of_core(core, worker, now)
+    audits.challenge_due(now)
+    order = asked(farm)
+    Replica.objects.update(phase="assigned", completed_at=None, created_at=now + SECOND)
+    assert answer(worker, order, core, now + 2 * SECOND, proofs=[], error="not kept") == "wrong"
+    Challenge.objects.update(outcome="")
+    later = now + timedelta(hours=1)
+    Worker.objects.update(last_seen_at=later)
+    assert audits.expire(later) == 1
+    replica.refresh_from_db()
+    assert replica.proof_failures == 0
+    assert not Event.objects.filter(kind="replica.unproven").exists()
 
 
 def test_fewer_blocks_are_asked_for_where_they_are_large(

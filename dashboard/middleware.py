@@ -30,6 +30,9 @@ class FilesOrigin(MiddlewareMixin):
 
 
 class ContentPolicy(MiddlewareMixin):
+    """Adds the Content-Security-Policy of the pages, except to the admin and to answers with one of their
+    own."""
+
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
         if not request.path.startswith(reverse("admin:index")):
             response.headers.setdefault("Content-Security-Policy", POLICY)

@@ -23,12 +23,14 @@ class KeyConverter:
     regex = r"(?:[a-z]+:/{1,2})?[^/]+"
 
     def to_python(self, value: str) -> str:
+        """The key in hex. Raises ValueError, for which Django answers 404."""
         found = whole_key(value)
         if found is None:
             raise ValueError("no key")
         return found
 
     def to_url(self, value: str) -> str:
+        """The key in z-base-32, as addresses of pages have it."""
         return key_in_address(value)
 
 
@@ -38,9 +40,11 @@ class PathConverter:
     regex = r"(?s:.*)"
 
     def to_python(self, value: str) -> str:
+        """The path as it was sent, decoded."""
         return value
 
     def to_url(self, value: str) -> str:
+        """The path; Django quotes it."""
         return value
 
 

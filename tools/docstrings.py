@@ -4,12 +4,13 @@
 
 Of hypercore that is every name in an `__all__` of a package, with its public methods; of the other packages
 all public names of the modules in ROOMS. A method that a base class or an implemented Protocol class
-describes needs none, nor do `__init__` and setters.
+describes needs none, nor do `__init__`, setters, and methods that a framework calls (HOOKS).
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,19 +18,43 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LIBRARY: Final = ROOT / "hypercore-py" / "src" / "hypercore"
+SOURCES: Final = ("dashboard", "farmwire", "hypercore-py/src/hypercore", "seederfarm", "workers")
+"""All packages: a Protocol class of one may describe a class of another."""
 ROOMS: Final = (
+    "dashboard",
     "farmwire",
+    "seederfarm/cli",
+    "seederfarm/control",
     "seederfarm/placement",
     "seederfarm/registry/buckets.py",
     "seederfarm/registry/health.py",
     "seederfarm/registry/queries.py",
     "seederfarm/registry/services",
     "seederfarm/registry/verdict.py",
+    "seederfarm/sources",
+    "seederfarm/supervisor",
     "workers/engine/engine.py",
     "workers/engine/model",
     "workers/units.py",
 )
 """Packages and modules whose public names are all offered to other packages."""
+
+HOOKS: Final = frozenset(
+    {
+        *("authenticate", "clean", "convert", "encoding", "fileno", "form_valid", "format_commands"),
+        *(
+            "get_command",
+            "get_context_data",
+            "invoke",
+            "isatty",
+            "list_commands",
+            "make_context",
+            "parse_args",
+        ),
+        *("process_request", "process_response", "ready", "save_model", "to_python", "to_url", "write"),
+    }
+)
+"""Methods that Click, Django, django-ninja and the standard library define and describe."""
 
 SHARED: Final = 0.75
 """Share of the members of a Protocol class that a class has which implements it; it may inherit the rest."""
@@ -72,6 +97,8 @@ class Classes:
 def _members(node: ast.ClassDef) -> frozenset[str]:
     names = [getattr(item, "name", None) for item in node.body]
     names += [getattr(item.target, "id", None) for item in node.body if isinstance(item, ast.AnnAssign)]
+    assigned = [target for item in node.body if isinstance(item, ast.Assign) for target in item.targets]
+    names += [getattr(target, "id", None) for target in assigned]
     names += [
         item.attr
         for item in ast.walk(node)
@@ -110,10 +137,12 @@ def exported(modules: dict[Path, ast.Module]) -> set[str]:
     return found
 
 
-def undocumented(modules: dict[Path, ast.Module], names: set[str] | None = None) -> Iterator[Finding]:
+def undocumented(
+    modules: dict[Path, ast.Module], names: set[str] | None = None, *, classes: Classes | None = None
+) -> Iterator[Finding]:
     """Yield public classes, functions and methods without a docstring. `names`: only these, and their
-    methods."""
-    classes = Classes(modules)
+    methods. `classes`: those whose descriptions count (default: those of the modules)."""
+    classes = classes or Classes(modules)
     for path, tree in modules.items():
         for node in tree.body:
             if not isinstance(node, Definition) or not _is_public(node.name):
@@ -124,6 +153,8 @@ def undocumented(modules: dict[Path, ast.Module], names: set[str] | None = None)
                 yield Finding(path, node.lineno, node.name)
             if isinstance(node, ast.ClassDef):
                 for method in _methods(node):
+                    if _is_hook(node, method.name):
+                        continue
                     if not ast.get_docstring(method) and not classes.is_described(node, method.name):
                         yield Finding(path, method.lineno, f"{node.name}.{method.name}")
 
@@ -137,6 +168,13 @@ def _methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunction
             yield item
 
 
+def _is_hook(node: ast.ClassDef, method: str) -> bool:
+    """Whether a framework calls the method: it has this name, or is `clean_FIELD` of a form, or asks for the
+    permission of an admin's action. A class without a base has no such method."""
+    named = method in HOOKS or method.startswith("clean_") or re.fullmatch("has_.*_permission", method)
+    return bool(node.bases and named)
+
+
 def _is_public(name: str) -> bool:
     return not name.startswith("_")
 
@@ -144,7 +182,9 @@ def _is_public(name: str) -> bool:
 def main() -> int:
     """Print what is found. Returns the exit status."""
     library = parse([LIBRARY])
-    found = [*undocumented(library, exported(library)), *undocumented(parse([ROOT / room for room in ROOMS]))]
+    classes = Classes(parse([ROOT / place for place in SOURCES]))
+    rooms = parse([ROOT / room for room in ROOMS])
+    found = [*undocumented(library, exported(library)), *undocumented(rooms, classes=classes)]
     for path, line, name in found:
         print(f"{path.relative_to(ROOT)}:{line}: {name} has no docstring")
     if found:

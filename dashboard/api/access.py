@@ -26,11 +26,14 @@ limit: Final = TokenLimit()
 
 
 class Caller(NamedTuple):
+    """Who makes a request: a user, by one of its tokens."""
+
     user: User
     token: ApiToken
 
     @property
     def actor(self) -> ByToken:
+        """The user and the token's name, for the audit log."""
         return ByToken(self.user, self.token.name)
 
     def check(self, scope: Scope, *permissions: str) -> None:
@@ -80,4 +83,5 @@ READ: Final = BearerToken(Scope.READ, VIEW)
 
 
 def caller_of(request: HttpRequest) -> Caller:
+    """The caller of a request that a token has authenticated."""
     return cast(Caller, cast(Any, request).auth)

@@ -37,6 +37,8 @@ Name = Annotated[Text, Field(min_length=1, max_length=100)]
 
 
 class RuleShape(BaseModel):
+    """A rule of alerts as it is set."""
+
     kind: str
     title: str
     condition: str
@@ -49,6 +51,7 @@ class RuleShape(BaseModel):
 
     @classmethod
     def of(cls, setting: Setting) -> RuleShape:
+        """The shape of a rule."""
         rule = setting.rule
         return cls(
             kind=rule.kind,
@@ -78,6 +81,8 @@ class RuleGiven(Given):
 
 
 class SilenceShape(BaseModel):
+    """A silence. Fields that are null narrow nothing."""
+
     id: int
     rule: str | None
     worker: WorkerRef | None
@@ -89,6 +94,7 @@ class SilenceShape(BaseModel):
 
     @classmethod
     def of(cls, item: AlertSilence) -> SilenceShape:
+        """The shape of a silence."""
         return cls(
             id=item.pk,
             rule=item.rule or None,
@@ -113,6 +119,8 @@ class SilenceGiven(Given):
 
 
 class ChannelShape(BaseModel):
+    """A channel that gets messages about alerts. Its secret is never shown."""
+
     id: int
     name: str
     kind: Literal["email", "webhook", "ntfy"]
@@ -129,6 +137,7 @@ class ChannelShape(BaseModel):
 
     @classmethod
     def of(cls, channel: AlertChannel) -> ChannelShape:
+        """The shape of a channel, without logins and tokens."""
         same = (
             "name", "kind", "min_severity", "sends_closed", "remind_every", "enabled", "works", "last_ok_at",
             "last_failed_at", "last_error",
@@ -163,6 +172,8 @@ class ChannelGiven(ChannelChanges):
 
 
 class TestShape(BaseModel):
+    """A test message was queued."""
+
     __test__ = False
     waiting: bool = Field(description="The channel's `works` and `last_error` have the result.")
 

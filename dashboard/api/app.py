@@ -46,6 +46,8 @@ PROBLEM: Final[dict[str, Any]] = {
 
 
 class FarmAPI(NinjaAPI):
+    """The API with its errors (RFC 9457) in the OpenAPI document."""
+
     def get_openapi_schema(self, *args: Any, **kwargs: Any) -> OpenAPISchema:
         """Ninja's document, with the errors of every operation."""
         document = super().get_openapi_schema(*args, **kwargs)
@@ -73,6 +75,7 @@ for part in (farm, links, workers, sources, history, alerting):
 
 @api.exception_handler(ProblemError)
 def on_problem(request: HttpRequest, error: ProblemError) -> HttpResponse:
+    """The answer to an error that a view raised."""
     return error.response()
 
 
@@ -89,6 +92,7 @@ def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 @api.exception_handler(AuthenticationError)
 def on_no_token(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+    """401 for a request without a valid token."""
     return problem(401, "Send the header Authorization: Bearer TOKEN.")
 
 
@@ -100,11 +104,13 @@ def on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 @api.exception_handler(Http404)
 def on_not_found(request: HttpRequest, error: Http404) -> HttpResponse:
+    """404 for what the farm does not have."""
     return problem(404, "Nothing of this farm has this name.")
 
 
 @api.exception_handler(SuspiciousOperation)
 def on_suspicious(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
+    """413 for a body above Django's bound, 400 for anything else that Django refuses to read."""
     if isinstance(error, RequestDataTooBig):
         return problem(413, "The body is too large.")
     return problem(400, "The request could not be read.")

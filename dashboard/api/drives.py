@@ -43,6 +43,8 @@ COLUMNS: Final[dict[str, tuple[str, type]]] = {
 
 
 class DriveQuery(PageQuery):
+    """Filters of the list of drives."""
+
     q: Text = Field("", max_length=MAX_QUERY, description="Part of a key, label, title or tag.")
     state: Health | None = None
     tag: Text = Field("", max_length=50)

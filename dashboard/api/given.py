@@ -26,6 +26,8 @@ Priority = Annotated[int, Field(ge=0, le=9, description="0 goes first where ther
 
 
 class Given(BaseModel):
+    """A body of a request. Unknown fields are an error."""
+
     model_config = ConfigDict(extra="forbid")
 
     def changes(self) -> dict[str, Any]:
@@ -34,6 +36,8 @@ class Given(BaseModel):
 
 
 class CopiesGiven(Given):
+    """Numbers of copies to keep."""
+
     min: Number
     max: Number
 

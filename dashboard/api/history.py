@@ -27,6 +27,8 @@ AlertId = Annotated[int, Path(ge=0, le=MAX_ID)]
 
 
 class AlertQuery(PageQuery):
+    """Filters of the list of alerts."""
+
     state: Literal["open", "acknowledged", "resolved"] | None = Field(
         None, description="`open`: neither acknowledged nor resolved."
     )
@@ -34,6 +36,8 @@ class AlertQuery(PageQuery):
 
 
 class EventQuery(PageQuery):
+    """Filters of the list of events."""
+
     kind: Text = Field("", max_length=40, description="Such as `replica.complete`.")
     severity: Severity | None = None
     drive: Text = Field("", max_length=200, description="A key in any spelling.")
@@ -42,6 +46,8 @@ class EventQuery(PageQuery):
 
 
 class AuditQuery(PageQuery):
+    """Filters of the audit log."""
+
     action: Text = Field("", max_length=40, description="Such as `drive.add`.")
     since: AwareDatetime | None = Field(None, description="Only entries at or after this time.")
 

@@ -40,6 +40,8 @@ class TokenLimit:
         return self._refused.wait(place_of(address), now)
 
     def refused(self, digest: str, address: str, now: float) -> None:
+        """Count a request with a token that is wrong. `digest`: SHA-256 of what was sent; `now`: seconds of
+        any monotonic clock."""
         self._known.pop(digest, None)
         self._refused.add(place_of(address), now)
 

@@ -32,6 +32,8 @@ class LinkGiven(Given):
 
 
 class LinkShape(Schema):
+    """A link that opens a file without a login until it expires."""
+
     url: str
     expires_at: AwareDatetime
 

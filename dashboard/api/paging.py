@@ -37,11 +37,15 @@ Text = Annotated[str, AfterValidator(_without_nul)]
 
 
 class PageOf(BaseModel, Generic[T]):
+    """A page of a list."""
+
     items: list[T]
     next: str | None = Field(description="Pass it as `cursor` for the next page. Null: this is the last.")
 
 
 class PageQuery(BaseModel):
+    """Which page of a list."""
+
     limit: int = Field(PAGE, ge=1, le=MAX_PAGE, description="Rows of a page.")
     cursor: Text | None = Field(
         None, max_length=MAX_CURSOR, description="`next` of the page before, with the same filters and sort."

@@ -48,6 +48,7 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> HttpResponse:
+        """The error as an answer in JSON (RFC 9457)."""
         return problem(self.status, self.detail, errors=self.errors, headers=self.headers)
 
 
@@ -72,6 +73,7 @@ def problem(
 
 
 def title_of(status: int) -> str:
+    """The title of all errors with this status."""
     return TITLES.get(status) or HTTPStatus(status).phrase
 
 

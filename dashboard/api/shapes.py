@@ -10,36 +10,41 @@ from pydantic import BaseModel, Field
 from seederfarm.registry.health import Health, counts
 from seederfarm.registry.models import Alert, AuditEntry, Drive, Event, Replica, Worker
 from seederfarm.registry.models.history import Severity
-from seederfarm.registry.services.drains import DrainProgress
 from seederfarm.registry.urls import without_secrets
 from seederfarm.registry.verdict import Verdict
-
-from ..reads.looks import of_worker
 
 Kind = Literal["core", "bee", "drive"]
 SourceKind = Literal["http", "bee", "file"]
 
 
 class DriveRef(BaseModel):
+    """A drive that something else names."""
+
     key: str
     hex: str
     name: str = Field(description="Its label, else its title, else its key shortened.")
 
     @classmethod
     def of(cls, drive: Drive) -> DriveRef:
+        """The reference to a drive."""
         return cls(key=drive.z32, hex=drive.key, name=str(drive))
 
 
 class WorkerRef(BaseModel):
+    """A worker that something else names."""
+
     id: str
     name: str
 
     @classmethod
     def of(cls, worker: Worker) -> WorkerRef:
+        """The reference to a worker."""
         return cls(id=worker.node_id, name=worker.name)
 
 
 class Copies(BaseModel):
+    """Numbers of copies of a drive."""
+
     min: int = Field(description="Copies at least: the farm repairs when fewer count.")
     max: int = Field(description="Copies at most: the farm makes this many where there is room.")
     assigned: int
@@ -48,6 +53,8 @@ class Copies(BaseModel):
 
 
 class DriveShape(BaseModel):
+    """A drive as lists have it."""
+
     key: str = Field(description="z-base-32.")
     hex: str
     kind: Kind | None = Field(description="Null: not seen yet.")
@@ -115,6 +122,7 @@ class DriveShape(BaseModel):
 
     @classmethod
     def of(cls, drive: Any) -> DriveShape:
+        """The shape of a row of `queries.with_copies`."""
         return cls(**cls.values(drive))
 
 
@@ -130,6 +138,7 @@ class Offline(BaseModel):
 
     @classmethod
     def of(cls, verdict: Verdict, now: datetime) -> Offline:
+        """The shape of a verdict; ages in its text are counted from `now`."""
         return cls(
             safe=verdict.is_safe,
             text=verdict.sentence(now),
@@ -141,6 +150,8 @@ class Offline(BaseModel):
 
 
 class CopyShape(BaseModel):
+    """A copy of a drive on a worker. Sizes are in bytes."""
+
     drive: DriveRef
     worker: WorkerRef
     phase: str = Field(description="assigned, looking, downloading, complete, error, removing or removed.")
@@ -164,6 +175,7 @@ class CopyShape(BaseModel):
 
     @classmethod
     def of(cls, copy: Replica, now: datetime) -> CopyShape:
+        """The shape of a copy; whether it counts depends on `now`."""
         return cls(
             drive=DriveRef.of(copy.drive),
             worker=WorkerRef.of(copy.worker),
@@ -189,6 +201,8 @@ class CopyShape(BaseModel):
 
 
 class DriveDetail(DriveShape):
+    """A drive with what only its own address shows."""
+
     offline: Offline
     sources: list[str] = Field(description="Names of the sources that list it.")
     added_manually: bool
@@ -204,6 +218,8 @@ class DayShape(BaseModel):
 
 
 class EventShape(BaseModel):
+    """Something that happened."""
+
     id: int
     at: datetime
     kind: str = Field(description="A stable word such as `replica.complete`.")
@@ -214,6 +230,7 @@ class EventShape(BaseModel):
 
     @classmethod
     def of(cls, event: Event) -> EventShape:
+        """The shape of an event."""
         return cls(
             id=event.pk,
             at=event.at,
@@ -226,6 +243,8 @@ class EventShape(BaseModel):
 
 
 class AlertShape(BaseModel):
+    """An alert: what is wrong, what is kept, what the farm does."""
+
     id: int
     kind: str
     severity: Severity
@@ -245,6 +264,7 @@ class AlertShape(BaseModel):
 
     @classmethod
     def of(cls, alert: Alert) -> AlertShape:
+        """The shape of an alert."""
         user = alert.acknowledged_by
         return cls(
             id=alert.pk,
@@ -267,6 +287,8 @@ class AlertShape(BaseModel):
 
 
 class AuditShape(BaseModel):
+    """What a person, or a token of theirs, has changed."""
+
     id: int
     at: datetime
     actor: str
@@ -276,6 +298,7 @@ class AuditShape(BaseModel):
 
     @classmethod
     def of(cls, entry: AuditEntry) -> AuditShape:
+        """The shape of an entry of the audit log."""
         return cls(
             id=entry.pk,
             at=entry.at,
@@ -286,122 +309,9 @@ class AuditShape(BaseModel):
         )
 
 
-class Engine(BaseModel):
-    """As last reported."""
-
-    running: bool
-    shards: int
-    restarts: int
-    hung: int
-    peers: int
-    firewalled: bool | None
-    memory_bytes: int
-    stored_bytes: int
-    up_per_second: float
-    down_per_second: float
-
-    @classmethod
-    def of(cls, engine: dict[str, Any]) -> Engine | None:
-        if not engine:
-            return None
-        return cls(
-            running=bool(engine.get("running")),
-            shards=engine.get("shards", 0),
-            restarts=engine.get("restarts", 0),
-            hung=engine.get("hung", 0),
-            peers=engine.get("connections", 0),
-            firewalled=engine.get("firewalled"),
-            memory_bytes=engine.get("rss_bytes", 0),
-            stored_bytes=engine.get("stored_bytes", 0),
-            up_per_second=engine.get("up_per_second", 0.0),
-            down_per_second=engine.get("down_per_second", 0.0),
-        )
-
-
-class Host(BaseModel):
-    """As last reported."""
-
-    cpu_percent: float
-    load: float
-    cores: int
-    memory_bytes: int
-    memory_used_bytes: int
-    disk_bytes: int
-    disk_free_bytes: int
-    uptime: float = Field(description="Seconds.")
-
-    @classmethod
-    def of(cls, host: dict[str, Any]) -> Host | None:
-        if not host:
-            return None
-        return cls(**{name: host.get(name, 0) for name in cls.model_fields})
-
-
-class WorkerShape(BaseModel):
-    id: str
-    name: str
-    zone: str
-    tags: list[str]
-    state: Literal["pending", "active", "draining", "retired"]
-    status: str = Field(description="The state as pages show it: Online, Silent, Lost, Engine hung, …")
-    paused: bool
-    weight: float
-    copies: int
-    complete: int
-    used_bytes: int | None
-    free_bytes: int | None
-    capacity_bytes: int | None
-    quota_bytes: int | None
-    upload_limit: int | None = Field(description="Bytes a second.")
-    download_limit: int | None = Field(description="Bytes a second.")
-    software: str
-    joined_at: datetime
-    last_seen_at: datetime | None
-    lost_since: datetime | None
-    draining_since: datetime | None
-    retired_at: datetime | None
-
-    @classmethod
-    def values(cls, worker: Any, now: datetime) -> dict[str, Any]:
-        """Of a worker with `queries.with_load`."""
-        return {
-            "id": worker.node_id,
-            "status": of_worker(worker, now).word,
-            "joined_at": worker.enrolled_at,
-            **{
-                name: getattr(worker, name)
-                for name in WorkerShape.model_fields
-                if name not in ("id", "status", "joined_at")
-            },
-        }
-
-    @classmethod
-    def of(cls, worker: Any, now: datetime) -> WorkerShape:
-        return cls(**cls.values(worker, now))
-
-
-class Drain(BaseModel):
-    """What a drain has to do, or would have to."""
-
-    copies: int
-    waiting: int = Field(description="Copies that too few other workers have.")
-    bytes_left: int
-    bytes_per_second: float
-    eta_seconds: float | None
-
-    @classmethod
-    def of(cls, progress: DrainProgress) -> Drain:
-        return cls(**progress._asdict(), eta_seconds=progress.eta_seconds)
-
-
-class WorkerDetail(WorkerShape):
-    note: str
-    host: Host | None
-    engine: Engine | None
-    drain: Drain | None
-
-
 class SourceShape(BaseModel):
+    """A source of keys. Logins and tokens are never shown."""
+
     name: str
     kind: SourceKind
     location: str = Field(description="Without logins and tokens.")
@@ -464,15 +374,21 @@ class AddedShape(BaseModel):
 
 
 class ProofShape(BaseModel):
+    """Proofs were asked for."""
+
     copies: int = Field(description="Complete copies that were asked.")
 
 
 class AcceptedShape(BaseModel):
+    """Held removals were carried out."""
+
     removed: int
     kept: int = Field(description="Drives of which the farm has the only complete copies.")
 
 
 class FarmShape(BaseModel):
+    """Totals of the farm."""
+
     name: str
     summary: str = Field(description="One sentence.")
     drives: int

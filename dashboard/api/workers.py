@@ -24,7 +24,8 @@ from .access import READ, BearerToken, caller_of
 from .lists import page_of_copies
 from .paging import Order, PageOf, PageQuery, Text, in_order
 from .problems import ProblemError
-from .shapes import CopyShape, Drain, Engine, Host, WorkerDetail, WorkerShape
+from .shapes import CopyShape
+from .worker_shapes import Drain, Engine, Host, WorkerDetail, WorkerShape
 
 router: Final = Router(tags=["workers"])
 
@@ -34,6 +35,8 @@ BY_NAME: Final = Order("name", "name", str, down=False)
 
 
 class WorkerQuery(PageQuery):
+    """Filters of the list of workers."""
+
     state: Literal["pending", "active", "draining", "retired"] | None = None
     zone: Text = Field("", max_length=100)
 

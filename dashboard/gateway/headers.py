@@ -75,10 +75,12 @@ def media_type(path: str) -> str:
 
 
 def is_text(kind: str) -> bool:
+    """Whether a media type is text, to be sent as UTF-8."""
     return kind.startswith("text/") or kind in _TEXT or kind.endswith(("+json", "+xml"))
 
 
 def content_type(path: str) -> str:
+    """The header `Content-Type` for a path, by its ending alone."""
     kind = media_type(path)
     return f"{kind}; charset=utf-8" if is_text(kind) else kind
 

@@ -49,6 +49,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Crumb:
+    """One step of the path above a listing."""
+
     name: str
     href: str
 
@@ -76,6 +78,7 @@ class Addresses:
 
 
 def rows(listing: Listing, folder: str, addresses: Addresses) -> list[Row]:
+    """Rows of a listing for the template. `folder` ends with a slash."""
     return [_row(item, folder, addresses) for item in listing.items]
 
 

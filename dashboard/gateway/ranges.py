@@ -21,6 +21,7 @@ class Span(NamedTuple):
 
     @property
     def length(self) -> int:
+        """Its number of bytes."""
         return self.end - self.start
 
     def header(self, size: int) -> str:

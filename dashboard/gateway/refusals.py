@@ -45,6 +45,7 @@ class Refused(Exception):
 
     @classmethod
     def by_gateway(cls, error: CannotRead) -> Refused:
+        """The answer to an error of the gateway process; `Retry-After` where trying again helps."""
         status, title = STATUSES[error.code]
         retry = {"Retry-After": str(error.retry)} if error.retry else {}
         return cls(status, title, str(error), headers=retry)
@@ -73,10 +74,12 @@ class Refused(Exception):
 
 
 def wants_page(request: HttpRequest) -> bool:
+    """Whether the client is a browser, which gets a page, and not a line of text."""
     return "text/html" in request.headers.get("Accept", "")
 
 
 def wants_json(request: HttpRequest) -> bool:
+    """Whether a listing is wanted as JSON: `?format=json`, or an `Accept` that names it."""
     chosen = request.GET.get("format")
     return chosen == "json" or (chosen is None and request.accepts("application/json") and not _any(request))
 

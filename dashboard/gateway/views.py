@@ -212,6 +212,7 @@ def _version(request: HttpRequest) -> int | None:
 
 
 def reverse_of(view: str, key: str, path: str) -> str:
+    """Address of a path of a drive. `path` begins with a slash."""
     return reverse(f"dashboard:{view}", kwargs={"key": key, "path": path[1:]})
 
 

@@ -50,6 +50,7 @@ class Watcher:
         self._news = asyncio.Event()
 
     def put(self, topic: str, text: str) -> None:
+        """Keep the newest text of a topic for the client; an older one that it did not take is replaced."""
         self._changed[topic] = text
         self._news.set()
 
@@ -85,6 +86,7 @@ class Hub:
 
     @property
     def topics(self) -> int:
+        """Number of topics that anyone watches."""
         return len(self._count)
 
     def has_room(self, topics: Collection[str]) -> bool:

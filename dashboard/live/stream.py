@@ -37,6 +37,7 @@ _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
 
 def hub() -> Hub:
+    """The hub of the running event loop, made on first use."""
     loop = asyncio.get_running_loop()
     found = _hubs.get(loop)
     if found is None:

@@ -137,6 +137,7 @@ class Due:
     render: Callable[[], Mapping[str, str]]
 
     def order(self) -> tuple[bool, float]:
+        """Sorts changed topics first, and of these and the others those that wait longest."""
         return not self.changed, 0.0 if self.since is None else self.since.timestamp()
 
 

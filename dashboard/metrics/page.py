@@ -21,6 +21,7 @@ registry: Final = make_registry()
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
+    """`/metrics` for Prometheus, with SEEDERFARM_METRICS_TOKEN or an API token of the scope `read`."""
     if not _has_own_token(request):
         try:
             READ(request)

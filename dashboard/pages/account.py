@@ -21,6 +21,8 @@ THEME_AGE: Final = 365 * 86400
 
 
 class LoginPage(LoginView):
+    """The login. Attempts are counted (`registry.logins`)."""
+
     template_name = "dashboard/login.html"
     authentication_form = ThrottledLogin
     redirect_authenticated_user = True
@@ -36,6 +38,7 @@ class LoginPage(LoginView):
 
 @require_POST
 def logout(request: HttpRequest) -> HttpResponse:
+    """End the session. POST only, so that no other site's link does."""
     end_session(request)
     return HttpResponseRedirect(reverse("dashboard:login"))
 

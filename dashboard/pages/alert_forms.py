@@ -29,6 +29,8 @@ class DurationField(forms.CharField):
 
 
 class SilenceForm(forms.Form):
+    """What to silence, and for how long."""
+
     hours = forms.TypedChoiceField(choices=HOURS, coerce=int)
     reason = forms.CharField(required=False, max_length=200)
     scope = forms.CharField(required=False, max_length=20)
@@ -37,10 +39,13 @@ class SilenceForm(forms.Form):
     tag = forms.CharField(required=False, max_length=50)
 
     def ends_at(self, now: datetime) -> datetime:
+        """End of the silence that begins at `now`."""
         return now + timedelta(hours=self.cleaned_data["hours"])
 
 
 class RuleForm(forms.Form):
+    """Changes of a rule; the rule decides which of the fields count."""
+
     enabled = forms.BooleanField(required=False)
     threshold = forms.IntegerField(required=False)
     opens_after = DurationField(required=False, max_length=20)
@@ -61,6 +66,8 @@ class RuleForm(forms.Form):
 
 
 class ChannelForm(forms.Form):
+    """A channel, new or changed."""
+
     name = forms.CharField(max_length=100)
     kind = forms.ChoiceField(choices=AlertChannel.Kind.choices)
     target = forms.CharField(max_length=1000)

@@ -28,6 +28,7 @@ CHANGE = "registry.change_alert"
 
 @page
 def alerts(request: HttpRequest) -> HttpResponse:
+    """`/alerts/`: alerts of one view (`?state=`), open ones by default."""
     view = request.GET.get("state", "")
     known = view if view in dict(reading.VIEWS) else ""
     context = {
@@ -40,6 +41,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
 
 @action(CHANGE)
 def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take an alert: no reminder is sent."""
     if isinstance(request.user, User):
         acknowledge_alerts(Alert.objects.filter(pk=pk), request.user)
     return _back("alerts")
@@ -63,6 +65,7 @@ def silence(request: HttpRequest, pk: int) -> HttpResponse:
 
 @action(CHANGE)
 def add_silence(request: HttpRequest) -> HttpResponse:
+    """Silence what the form names."""
     form = SilenceForm(request.POST)
     given = {name: form.cleaned_data[name] for name in ("rule", "worker", "tag")} if form.is_valid() else {}
     return _silence(request, form, given, "alert_rules")
@@ -82,6 +85,7 @@ def _silence(request: HttpRequest, form: SilenceForm, given: dict[str, Any], bac
 
 @action(CHANGE)
 def end_silence(request: HttpRequest, pk: int) -> HttpResponse:
+    """End a silence. One that is over already is no error."""
     if silences.end_silence(pk, request.user):
         messages.success(request, "The silence has ended.")
     return _back("alerts")
@@ -89,6 +93,7 @@ def end_silence(request: HttpRequest, pk: int) -> HttpResponse:
 
 @page
 def rules(request: HttpRequest) -> HttpResponse:
+    """`/alerts/rules/`: rules, channels and silences."""
     context = {
         "rules": rule_settings().values(),
         "channels": reading.channels(),
@@ -104,6 +109,7 @@ def rules(request: HttpRequest) -> HttpResponse:
 
 @action(CHANGE)
 def set_rule(request: HttpRequest, kind: str) -> HttpResponse:
+    """Change a rule. 404 for an unknown one; wrong values are a message on the page."""
     if kind not in RULES:
         raise Http404
     form = RuleForm(request.POST)
@@ -120,6 +126,7 @@ def set_rule(request: HttpRequest, kind: str) -> HttpResponse:
 
 @action(CHANGE)
 def add_channel(request: HttpRequest) -> HttpResponse:
+    """Add a channel. Wrong values are a message on the page."""
     form = ChannelForm(request.POST)
     if not form.is_valid():
         messages.error(request, first_error(form))

@@ -21,6 +21,7 @@ from .access import action, canonical, page
 @page
 @canonical
 def drive(request: HttpRequest, key: str) -> HttpResponse:
+    """The page of a drive; `key` is hex. 404 if it is not registered."""
     found = get_object_or_404(Drive, key=key)
     may_act = request.user.has_perm("registry.change_drive")
     may_have_files = found.kind in ("", Drive.Kind.DRIVE) and bool(found.length)

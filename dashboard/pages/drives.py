@@ -28,6 +28,7 @@ CHOICES = 500
 
 @page
 def drives(request: HttpRequest) -> HttpResponse:
+    """`/drives/`: the list, filtered and sorted by its address."""
     given = listing.DriveFilter.read(request.GET)
     context = {
         "list": listing.listed(given),
@@ -71,6 +72,7 @@ def _add(request: HttpRequest, form: AddDrivesForm) -> Added:
 
 @page
 def copies(request: HttpRequest) -> HttpResponse:
+    """`/drives/copies/`: copies of all drives, by state and worker."""
     given = copies_of.CopyFilter.read(request.GET)
     pages = first_pages(copies_of.listed(given), copies_of.ROWS)
     shown = pages.get_page(request.GET.get("page"))

@@ -35,6 +35,7 @@ def _page(request: HttpRequest, status: int) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """The page for 400. It does not quote the request."""
     return _page(request, 400)
 
 
@@ -49,10 +50,12 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """The page for 404."""
     return _page(request, 404)
 
 
 def failed(request: HttpRequest) -> HttpResponse:
+    """The page for 500. It needs no database."""
     return _page(request, 500)
 
 

@@ -20,6 +20,8 @@ COPIES: Final = {
 
 
 class AddDrivesForm(KeyListForm):
+    """Keys to register, and how they are kept."""
+
     copies = forms.ChoiceField(required=False, choices=[(name, "") for name in COPIES])
     label = forms.CharField(required=False, max_length=200)
     kind = forms.ChoiceField(required=False, choices=[(name, name) for name in ("", "core", "bee", "drive")])
@@ -49,6 +51,7 @@ class AddDrivesForm(KeyListForm):
         return form
 
     def choices_of_copies(self) -> list[tuple[str, str, str, bool]]:
+        """Choices of the number of copies: name, text, note, whether it is chosen."""
         minimum, maximum = settings.FARM.replicas
         span = f"{minimum}" if minimum == maximum else f"{minimum} to {maximum}"
         chosen = str(self["copies"].value() or "")

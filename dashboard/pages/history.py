@@ -22,6 +22,7 @@ SEARCHED: Final = 50
 
 @page
 def events(request: HttpRequest) -> HttpResponse:
+    """`/events/`: by severity and drive, the newest first."""
     rows = Event.objects.select_related("drive", "worker")
     severity, q = request.GET.get("severity", ""), request.GET.get("q", "").strip()[:200]
     if severity in Severity.values:
@@ -41,6 +42,7 @@ def events(request: HttpRequest) -> HttpResponse:
 
 @page
 def audit(request: HttpRequest) -> HttpResponse:
+    """`/audit/`: what people and their tokens changed, the newest first."""
     found, older = _part(request, AuditEntry.objects.all())
     return render(request, "dashboard/audit.html", {"rows": found, "older": older})
 

@@ -14,6 +14,7 @@ from .access import page
 
 @page
 def overview(request: HttpRequest) -> HttpResponse:
+    """The first page; of a farm without drives, the steps to begin with."""
     now = timezone.now()
     if not Drive.objects.exists():
         workers = Worker.objects.filter(state__in=farm.IN_FARM).order_by("enrolled_at")

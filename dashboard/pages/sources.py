@@ -17,6 +17,7 @@ EVENTS = 15
 
 @page
 def sources(request: HttpRequest) -> HttpResponse:
+    """`/sources/`: the sources and their last events."""
     changes = events(Event.objects.filter(kind__startswith="source."), EVENTS)
     return render(
         request, "dashboard/sources.html", {"seen": reading.listed(timezone.now()), "events": changes}

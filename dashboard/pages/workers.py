@@ -16,6 +16,7 @@ from .access import page
 
 @page
 def workers(request: HttpRequest) -> HttpResponse:
+    """`/workers/`: those in the farm; retired ones with `?retired=1`."""
     retired = request.GET.get("retired") == "1"
     seen = reading.listed(timezone.now(), retired=retired)
     return render(request, "dashboard/workers.html", {"seen": seen, "retired": retired})
@@ -23,6 +24,7 @@ def workers(request: HttpRequest) -> HttpResponse:
 
 @page
 def worker(request: HttpRequest, node_id: str) -> HttpResponse:
+    """The page of a worker. 404 if it never joined."""
     now = timezone.now()
     found = get_object_or_404(with_load(Worker.objects.all()), node_id=node_id)
     context = {"seen": reading.one(found, now), "worker": found, "chart": charts.rates(now, found.pk)}

@@ -24,6 +24,8 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Line:
+    """A line of the preview."""
+
     line: PreviewLine
     short: str
     """The key in z-base-32, or what was written, shortened."""
@@ -31,6 +33,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
+    """What adding these keys would do; the first lines of it are shown."""
+
     new: int
     text: str
     wrong: int

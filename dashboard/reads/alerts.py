@@ -32,6 +32,8 @@ VIEWS: Final = (("", "Open"), ("taken", "Acknowledged"), ("silenced", "Silenced"
 
 @dataclass(frozen=True, slots=True)
 class Card:
+    """An open alert with its actions."""
+
     alert: Alert
     look: Look
     lines: list[tuple[str, str]]
@@ -46,6 +48,8 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class ChannelRow:
+    """A channel and how sending to it goes."""
+
     channel: AlertChannel
     icon: str
     look: Look
@@ -56,6 +60,8 @@ class ChannelRow:
 
 @dataclass(frozen=True, slots=True)
 class AlertsPage:
+    """What `/alerts/` shows. `mark` changes whenever any of it does."""
+
     mark: str
     view: str
     views: list[tuple[str, str, int]]
@@ -70,6 +76,7 @@ class AlertsPage:
 
 
 def of_view(view: str, now: datetime) -> QuerySet[Alert]:
+    """The alerts of a view (`VIEWS`), the newest first. An unknown view is that of open alerts."""
     rows = Alert.objects.select_related("drive", "worker", "acknowledged_by")
     lasting = rows.filter(resolved_at__isnull=True).order_by("-pk")
     quiet = Q(silenced_until__gt=now)
@@ -132,6 +139,7 @@ def alerts_page(view: str, now: datetime) -> AlertsPage:
 
 
 def card_of(alert: Alert) -> Card:
+    """The card of an alert, with what of it can be silenced, the narrowest first."""
     scopes = [("rule", "everything of this rule")]
     if alert.worker is not None:
         scopes = [

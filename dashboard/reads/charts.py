@@ -22,6 +22,8 @@ WIDE, HIGH = 960.0, 160.0
 
 @dataclass(frozen=True, slots=True)
 class Chart:
+    """A chart of transfer rates, as points of SVG."""
+
     up: str
     """Points of an area."""
     down: str

@@ -33,12 +33,15 @@ STATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class CopyFilter:
+    """Filters of the list of copies, as its address has them."""
+
     q: str
     state: str
     worker: str
 
     @classmethod
     def read(cls, query: QueryDict) -> CopyFilter:
+        """The filters in a query string. Unknown values count as not given."""
         state = query.get("state", "")
         return cls(
             query.get("q", "").strip()[:200], state if state in STATES else "", query.get("worker", "")[:100]
@@ -46,6 +49,7 @@ class CopyFilter:
 
 
 def listed(given: CopyFilter) -> QuerySet[Replica]:
+    """The copies that fit, the newest first."""
     found = Replica.objects.select_related("drive", "worker").order_by("-pk")
     if given.state:
         found = found.filter(STATES[given.state][3])
@@ -57,4 +61,5 @@ def listed(given: CopyFilter) -> QuerySet[Replica]:
 
 
 def rows(copies: Iterable[Replica], now: datetime) -> list[tuple[Replica, Look]]:
+    """Copies with their looks at `now`."""
     return [(copy, of_copy(copy, copy.drive, now)) for copy in copies]

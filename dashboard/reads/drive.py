@@ -25,6 +25,8 @@ PROVE_AGAIN: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Reason:
+    """One of the reasons behind a verdict."""
+
     look: Look
     title: str
     text: str
@@ -43,6 +45,8 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class DrivePage:
+    """What the page of a drive shows."""
+
     drive: Drive
     look: Look
     verdict: Verdict
@@ -85,6 +89,7 @@ def one(drive: Drive, now: datetime, *, with_events: bool = True) -> DrivePage:
 
 
 def events_of(drive: Drive) -> list[tuple[Event, Look]]:
+    """The newest EVENTS events of a drive."""
     return events(Event.objects.filter(drive=drive), EVENTS)
 
 
@@ -112,6 +117,7 @@ def _tone(day: Day) -> str:
 
 
 def proof_wait(drive: Drive, now: datetime) -> float:
+    """Seconds until a person may ask for proofs of a drive again; 0 or less: now."""
     rows = AuditEntry.objects.filter(action="drive.reverify", target=drive.key, at__gt=now - PROVE_AGAIN)
     last = rows.values_list("at", flat=True).first()
     return 0.0 if last is None else (last + PROVE_AGAIN - now).total_seconds()

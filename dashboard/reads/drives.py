@@ -59,6 +59,7 @@ class DriveFilter:
 
     @classmethod
     def read(cls, query: QueryDict) -> DriveFilter:
+        """The filters in a query string. Unknown values count as not given."""
         sort, state = query.get("sort", ""), query.get("state", "")
         rows = query.get("rows", "")
         return cls(
@@ -75,6 +76,7 @@ class DriveFilter:
 
     @property
     def is_narrowed(self) -> bool:
+        """Whether anything but the state filters."""
         return bool(self.q or self.tag or self.kind or self.worker or self.source)
 
 
@@ -116,6 +118,8 @@ def _columns(sort: str) -> list[Column]:
 
 @dataclass(frozen=True, slots=True)
 class DriveList:
+    """A page of the list of drives."""
+
     given: DriveFilter
     page: Page[Any]
     pages: list[Any]

@@ -30,6 +30,8 @@ IN_FARM: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
+    """How things are, in a title and a sentence."""
+
     look: Look
     title: str
     text: str
@@ -37,6 +39,8 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
+    """Totals of drives and copies."""
+
     drives: int
     safe: int
     rest: str
@@ -69,6 +73,8 @@ class Todo:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
+    """What the first page shows."""
+
     sentence: Sentence
     todo: list[Todo]
     more: int
@@ -116,6 +122,7 @@ def overview(now: datetime) -> Overview:
 
 
 def events(rows: Any, number: int) -> list[tuple[Event, Look]]:
+    """The first `number` rows of a query of events, with their looks."""
     found = rows.select_related("drive", "worker")[:number]
     return [(event, of_event(event.kind, event.severity)) for event in found]
 

@@ -45,6 +45,8 @@ MAIN: Final = ("overview", "drives", "workers", "alerts")
 
 @dataclass(frozen=True, slots=True)
 class Link:
+    """An entry of the menu."""
+
     name: str
     word: str
     icon: str
@@ -72,6 +74,8 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
+    """What surrounds every page: the menu, the number of open alerts, the state of workers."""
+
     name: str
     theme: str
     groups: tuple[tuple[str, tuple[Link, ...]], ...]
@@ -83,6 +87,7 @@ class Frame:
 
 
 def theme_of(request: HttpRequest) -> str:
+    """`light` or `dark`, as chosen in this browser; empty: as the system has it."""
     chosen = request.COOKIES.get("theme", "")
     return chosen if chosen in THEMES else ""
 
@@ -129,6 +134,7 @@ def open_alerts() -> int:
 
 
 def status() -> Status:
+    """Workers in the farm and what those that are online transfer. One query."""
     rows = list(
         Worker.objects.filter(state__in=[Worker.State.ACTIVE, Worker.State.DRAINING])
         .order_by()

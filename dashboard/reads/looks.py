@@ -12,6 +12,8 @@ from seederfarm.registry.models.history import Severity
 
 
 class Look(NamedTuple):
+    """How a state looks: colour, symbol and word always appear together."""
+
     tone: str
     """Class that sets the colours: is-safe, is-work, is-wait, is-risk, is-fail, is-idle."""
     shape: str
@@ -41,6 +43,7 @@ _WORK_EVENTS: Final = ("replica.assigned", "replica.downloading")
 
 
 def of_event(kind: str, severity: str) -> Look:
+    """The look of an event. Good ones and work in progress look different."""
     if severity == Severity.INFO and kind in _GOOD_EVENTS:
         return Look("is-safe", "safe", "good")
     if severity == Severity.INFO and kind in _WORK_EVENTS:
@@ -49,6 +52,7 @@ def of_event(kind: str, severity: str) -> Look:
 
 
 def of_worker(worker: Worker, now: datetime) -> Look:
+    """The look of a worker at `now`: what matters most of its states."""
     match worker.state:
         case Worker.State.PENDING:
             return Look("is-wait", "ask", "Wants to join")

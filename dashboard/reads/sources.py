@@ -18,6 +18,8 @@ from .looks import Look
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
+    """A source in the list."""
+
     source: Any
     look: Look
     place: str
@@ -26,6 +28,8 @@ class SourceRow:
 
 @dataclass(frozen=True, slots=True)
 class SourceList:
+    """What `/sources/` shows."""
+
     sentence: Sentence
     rows: list[SourceRow]
     followed: int
@@ -42,6 +46,7 @@ def listed(now: datetime) -> SourceList:
 
 
 def look_of(source: Source) -> Look:
+    """The look of a source: what matters most of its states."""
     if not source.enabled:
         return Look("is-idle", "paused", "Off", "its keys stay as they are")
     if source.failures:

@@ -32,6 +32,8 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
+    """A worker in the list. Sizes are in bytes."""
+
     worker: Any
     """With `copies` and `complete`."""
     look: Look
@@ -43,6 +45,8 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True)
 class WorkerList:
+    """What `/workers/` shows."""
+
     sentence: Sentence
     rows: list[WorkerRow]
     pending: list[Worker]
@@ -58,6 +62,8 @@ class WorkerList:
 
 @dataclass(frozen=True, slots=True)
 class WorkerPage:
+    """What the page of a worker shows."""
+
     row: WorkerRow
     sentence: Sentence
     copies: list[tuple[Replica, Look]]

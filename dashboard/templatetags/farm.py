@@ -26,16 +26,19 @@ NARROW = "\u00a0"
 
 @register.simple_tag(takes_context=True)
 def frame(context: Mapping[str, Any]) -> Any:
+    """What surrounds the page, as `reads.frame.Frame`."""
     return load_frame(context["request"])
 
 
 @register.simple_tag
 def icon(name: str, classes: str = "i") -> SafeString:
+    """An icon of icons.svg. Screen readers skip it."""
     return _symbol(f"i-{name}", classes)
 
 
 @register.simple_tag
 def shape(name: str) -> SafeString:
+    """The symbol of a state."""
     return _symbol(f"s-{name}", "shape")
 
 
@@ -52,6 +55,7 @@ def look(health: str) -> Look:
 
 @register.filter
 def state(shown: Look) -> SafeString:
+    """A state as symbol and word in its colour."""
     return format_html(
         '<span class="state {}">{}<span>{}</span></span>', shown.tone, shape(shown.shape), shown.word
     )
@@ -59,6 +63,7 @@ def state(shown: Look) -> SafeString:
 
 @register.filter
 def number(value: float | None) -> str:
+    """`1,234`, or a dash for None."""
     return NOTHING if value is None else f"{value:,}"
 
 
@@ -82,6 +87,7 @@ def percent(share: float | None) -> str:
 
 @register.filter
 def duration(seconds: float | None) -> str:
+    """`2 h 5 min`, or a dash for None; it does not break over lines."""
     return NOTHING if seconds is None else units.format_duration(seconds).replace(" ", NARROW)
 
 
@@ -211,4 +217,5 @@ def address(context: Mapping[str, Any], **changes: object) -> str:
 
 @register.filter
 def split_words(text: str) -> list[str]:
+    """Words of a text, at white space."""
     return text.split()

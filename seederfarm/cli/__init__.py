@@ -88,6 +88,7 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name, help_line) for name, (_, help_line) in commands.items()])
 
     def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command line. Exit status 1 in place of 0 if the output could not be written."""
         if not options.get("standalone_mode", True) or not streams.prepare():
             return super().main(*args, **options)
         status = 1

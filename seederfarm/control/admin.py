@@ -43,6 +43,9 @@ else:
 
 
 class EnrolmentTokenForm(_TokenModelForm):
+    """Makes a token. One that would carry the login of REDIS_URL needs `may_share_login`: that login reads
+    and deletes all messages."""
+
     may_share_login = False
     hours = forms.ChoiceField(
         label="Works for", choices=HOURS, initial="24", widget=UnfoldAdminSelectWidget()
@@ -108,14 +111,17 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
 
     @column("For", order="name")
     def for_whom(self, token: EnrolmentToken) -> str:
+        """Column: the name that the worker gets."""
         return token.name or "any worker"
 
     @column("Begins with")
     def begins_with(self, token: EnrolmentToken) -> str:
+        """Column: the first characters of the token; the rest is not stored."""
         return cells.mono(token.hint + "…")
 
     @column("State", label=TOKEN_COLOURS)
     def state(self, token: EnrolmentToken) -> str:
+        """Column: used, revoked, valid or expired."""
         if token.used_at is not None:
             return "used"
         if token.revoked_at is not None:
@@ -124,10 +130,12 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
 
     @column("Made", order="created_at")
     def created(self, token: EnrolmentToken) -> str:
+        """Column: its age."""
         return cells.age(token.created_at)
 
     @column("Expires", order="expires_at")
     def expires(self, token: EnrolmentToken) -> str:
+        """Column: the time left."""
         return cells.age(token.expires_at)
 
     def save_model(self, request: HttpRequest, obj: EnrolmentToken, form: Any, change: bool) -> None:
@@ -157,6 +165,7 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
 
     @admin.action(description="Revoke", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[EnrolmentToken]) -> None:
+        """Action: make tokens useless that no worker has used."""
         done = sum(services.revoke_enrolment(token, request.user) for token in queryset)
         self.message_user(request, f"{done} revoked.", messages.SUCCESS if done else messages.INFO)
 

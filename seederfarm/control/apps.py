@@ -6,6 +6,8 @@ from django.apps import AppConfig
 
 
 class ControlConfig(AppConfig):
+    """Connects the registry's signals to tasks of control."""
+
     name = "seederfarm.control"
     label = "control"
 

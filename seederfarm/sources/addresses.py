@@ -14,6 +14,7 @@ class AddressPolicy(addresses.AddressPolicy):
     """Allows public addresses, and those of SEEDERFARM_SOURCE_NETWORKS."""
 
     def refusal(self, host: str, address: str) -> Forbidden:
+        """The error for an address that may not be contacted, with the setting that would allow it."""
         return Forbidden(
             f"{host} is at {address}, which is not a public address: "
             "sources are not read from there (SEEDERFARM_SOURCE_NETWORKS can allow it)"

@@ -101,6 +101,7 @@ def config_digest(source: Source) -> str:
 
 
 def digest(keys: Iterable[str]) -> str:
+    """SHA-256, in hex, of a set of keys. The order does not matter."""
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
 
 

@@ -36,6 +36,8 @@ _TIMEOUTS: Final = {"connect": TIMEOUT, "read": TIMEOUT, "write": TIMEOUT, "pool
 
 
 class Answer(NamedTuple):
+    """The body of an answer, decompressed, and its validators for the next request."""
+
     body: bytes
     etag: str = ""
     modified: str = ""
@@ -44,6 +46,7 @@ class Answer(NamedTuple):
 
 
 def is_url(location: str) -> bool:
+    """Whether a location is read over HTTP; otherwise it is the path of a file."""
     return location.lower().startswith(("http://", "https://"))
 
 
@@ -166,6 +169,7 @@ def _origin(url: str) -> tuple[str, str, int]:
 
 
 def same_origin(one: str, other: str) -> bool:
+    """Whether scheme, host and port of two URLs are the same. False if one is no URL."""
     try:
         return _origin(one) == _origin(other)
     except ValueError:

@@ -52,6 +52,8 @@ class Entry(NamedTuple):
 
 
 class Parsed(NamedTuple):
+    """The result of parsing a list."""
+
     entries: dict[str, Entry]
     """By key; of a repeated key, the first."""
     refused: int
@@ -150,6 +152,7 @@ def parse_lines(body: bytes) -> Parsed:
 
 
 def looks_like_html(body: bytes) -> bool:
+    """Whether a body is an HTML page, such as the error page of a proxy, instead of a list."""
     return body[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<"
 
 
@@ -206,6 +209,7 @@ class EntryCollector:
             self._problems.append(f"{self._noun} {self._count}: {clean(text)}")
 
     def parsed(self) -> Parsed:
+        """All entries so far."""
         return Parsed(self._entries, self._refused, self._problems, self._skipped)
 
 

@@ -148,6 +148,7 @@ class SeedLists:
         self._leaving: set[asyncio.Future[None]] = set()
 
     def get(self, key: bytes) -> FollowedList | None:
+        """The followed list with this 32-byte key, or None."""
         return self._lists.get(key)
 
     @property

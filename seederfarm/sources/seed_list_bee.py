@@ -99,6 +99,7 @@ class BoundedBlocks:
         return self._count(index, await self._blocks.get(index))
 
     def peek(self, index: int) -> bytes | None:
+        """The block if it is stored, else None. It counts like one that is fetched."""
         block = self._peek(index)
         return None if block is None else self._count(index, block)
 

@@ -52,6 +52,8 @@ def find_server() -> Path:
 
 
 def version_of(program: Path) -> tuple[int, ...] | None:
+    """Version that a `redis-server` or `valkey-server` prints, such as `(7, 2, 4)`; None if it does not run
+    or prints none."""
     try:
         output = subprocess.run(
             [program, "--version"], capture_output=True, text=True, timeout=10, check=False

@@ -64,6 +64,8 @@ class _ReadyWriter:
 
 
 def main() -> int:
+    """Supervise in the background for `up -d`. Events go to the file descriptor in the first argument, as
+    JSON lines, until the farm is ready. Returns the exit status."""
     fd = int(sys.argv[1])
     os.set_inheritable(fd, False)
     emit = _ReadyWriter(fd)

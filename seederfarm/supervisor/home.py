@@ -26,6 +26,7 @@ class Lock:
         self.fd = -1
 
     def acquire(self, wait: float = 0.0) -> bool:
+        """Take the lock, waiting at most `wait` seconds. Returns whether it is ours. Raises OSError."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         until = time.monotonic() + wait
@@ -42,6 +43,7 @@ class Lock:
                 return True
 
     def release(self) -> None:
+        """Give it up; nothing happens if it is not ours."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -102,10 +104,12 @@ class RunFiles:
             )
 
     def give_up(self) -> None:
+        """Release the locks of the supervisor."""
         self.children_lock.release()
         self.supervisor_lock.release()
 
     def is_running(self) -> bool:
+        """Whether a supervisor runs on this home. The lock decides, not a file that may be stale."""
         return self.supervisor_lock.is_held()
 
     def read_state(self) -> dict[str, Any]:
@@ -117,10 +121,12 @@ class RunFiles:
         return state if isinstance(state, dict) else {}
 
     def write_state(self, state: dict[str, Any]) -> None:
+        """Replace the state that `status` reads, all of it at once. Its mode is 0600."""
         temporary = self.state.with_suffix(".new")
         temporary.write_text(json.dumps(state))
         temporary.chmod(0o600)
         temporary.replace(self.state)
 
     def clear_state(self) -> None:
+        """Delete the state, as nothing runs any more."""
         self.state.unlink(missing_ok=True)

@@ -48,6 +48,8 @@ class LogFile:
         return file
 
     def feed(self, data: bytes) -> None:
+        """Add output of the process. Each line gets a time (UTC); lines above MAX_LINE bytes are broken. A
+        full disk is no error."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         while len(self._rest) > MAX_LINE:
             lines.append(self._rest[:MAX_LINE])
@@ -80,6 +82,7 @@ class LogFile:
         self._file = self._open()
 
     def close(self) -> None:
+        """Write an unfinished line and close the file."""
         if self._rest:
             self._write([self._rest])
             self._rest = b""
@@ -87,16 +90,20 @@ class LogFile:
 
 
 def rotated(path: Path, number: int) -> Path:
+    """Path of the log (0) or of one of its older files (1 is the newest of them)."""
     return path if number == 0 else path.with_name(f"{path.name}.{number}")
 
 
 class Line(NamedTuple):
+    """A line of a log: `at` is UTC in ISO 8601."""
+
     at: str
     process: str
     text: str
 
     @property
     def is_error(self) -> bool:
+        """Whether it reports an error, by the words that Python, Django, Celery and Redis use."""
         return _ERROR.search(self.text) is not None
 
 
@@ -121,6 +128,7 @@ def _lines(path: Path, name: str) -> Iterator[Line]:
 
 
 def parse(line: str, name: str) -> Line:
+    """Split a line as `LogFile` writes it. `name` is that of the process."""
     at, _, text = line.rstrip("\n").partition(" ")
     return Line(at, name, text)
 
@@ -147,6 +155,7 @@ class Follower:
             self._file.seek(0, 2)
 
     def read(self) -> list[Line]:
+        """The lines since the last call, over a rotation as well."""
         lines = self._take()
         if self._was_rotated():
             self._reopen(at_end=False)
@@ -169,5 +178,6 @@ class Follower:
         return os.fstat(self._file.fileno()).st_ino != now.st_ino
 
     def close(self) -> None:
+        """Close the file."""
         if self._file is not None:
             self._file.close()

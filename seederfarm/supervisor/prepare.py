@@ -30,6 +30,8 @@ class NotReady(Exception):
 
 
 def main() -> int:
+    """Prepare the database and accounts in a process of its own, so that the supervisor never loads Django.
+    Prints what was done as JSON. Returns the exit status."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
     import django
     from django.db import Error

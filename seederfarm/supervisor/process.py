@@ -88,6 +88,7 @@ class Child:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        """Run the process and restart it whenever it ends, until `stop`."""
         self._task = asyncio.create_task(self._keep_running(), name=f"keep {self.spec.name} running")
 
     async def stop(self) -> None:
@@ -104,6 +105,7 @@ class Child:
                 os.killpg(process.pid, signal.SIGKILL)
 
     def describe(self) -> dict[str, object]:
+        """The process as `status --json` shows it. `since` is seconds since the epoch."""
         return {
             "name": self.spec.name,
             "about": self.spec.about,

@@ -45,6 +45,7 @@ def redis(farm: FarmSettings, files: RunFiles) -> Spec | None:
 
 
 def web(farm: FarmSettings, files: RunFiles) -> Spec:
+    """The web server. The start of the farm fails if it does not come up."""
     port = str(farm.web_port)
     return Spec(
         name="web",
@@ -60,6 +61,7 @@ def web(farm: FarmSettings, files: RunFiles) -> Spec:
 
 
 def control(farm: FarmSettings, files: RunFiles) -> Spec | None:
+    """The Celery worker of the control plane; None without its app."""
     if not _exists(CONTROL_APP):
         return None
     return Spec(
@@ -76,6 +78,7 @@ def control(farm: FarmSettings, files: RunFiles) -> Spec | None:
 
 
 def beat(farm: FarmSettings, files: RunFiles) -> Spec | None:
+    """The scheduler; None without the app of control."""
     if not _exists(CONTROL_APP):
         return None
     return Spec(
@@ -90,6 +93,7 @@ def beat(farm: FarmSettings, files: RunFiles) -> Spec | None:
 
 
 def sources(farm: FarmSettings, files: RunFiles) -> Spec:
+    """Reads sources and follows seed lists."""
     return Spec(
         name="sources",
         about="reads the sources of keys, follows seed lists",

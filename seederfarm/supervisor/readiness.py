@@ -17,6 +17,7 @@ class ReadyPipe:
 
     @property
     def env(self) -> dict[str, str]:
+        """Variables with which the process finds where to write its byte."""
         return {READY_FD.name: str(self._write)}
 
     @property
@@ -41,6 +42,7 @@ class ReadyPipe:
         return bool(os.read(self._read, 1))
 
     def close(self) -> None:
+        """Close both ends."""
         self.close_write_end()
         if self._read >= 0:
             os.close(self._read)

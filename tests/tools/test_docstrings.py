@@ -56,6 +56,18 @@ def test_a_method_that_a_base_or_an_implemented_protocol_describes_needs_none() 
     assert found(f'{MODEL}class A:\n    """A."""\n    def f(self): ...') == ["A.f"]
 
 
+def test_a_constant_of_a_class_counts_as_a_member_of_the_protocol() -> None:
+    model = MODEL + "    x: int\n    y: int\n"
+    rest = "    x = y = 1\n    def f(self): ..."
+    assert found(f'{model}class A:\n    """A."""\n{rest}') == []
+
+
+def test_a_method_that_a_framework_calls_needs_none_where_there_is_a_framework() -> None:
+    hooks = '    """A."""\n    def clean(self): ...\n    def clean_key(self): ...\n    def f(self): ...'
+    assert found(f"class A(forms.Form):\n{hooks}") == ["A.f"]
+    assert found(f"class A:\n{hooks}") == ["A.clean", "A.clean_key", "A.f"]
+
+
 def test_only_the_given_names_are_checked() -> None:
     assert found("def f(): ...\ndef g(): ...", {"g"}) == ["g"]
     package = {

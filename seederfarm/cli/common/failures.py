@@ -18,6 +18,7 @@ class Failure(click.ClickException):
     exit_code = 1
 
     def show(self, file: IO[Any] | None = None) -> None:
+        """Print the error to stderr, or `file`, with texts of others escaped."""
         # Names are quoted by the caller; this escapes other repeated text
         lines = (visible(line) for line in self.format_message().split("\n"))
         click.echo("seederfarm: " + "\n".join(lines), file=file, err=file is None)

@@ -52,4 +52,5 @@ class JsonLines:
             self.output.put(to_json(event) + "\n")
 
     def close(self) -> None:
+        """Write what waits, as long as the reader takes it."""
         self.output.close()

@@ -118,6 +118,7 @@ class KeyForkType(click.ParamType[tuple[bytes, int]]):
 
 
 def decode(text: str) -> bytes:
+    """The 32 bytes of a key in any of its spellings. Raises BadInput."""
     try:
         return decode_key(text)
     except KeyFormatError as error:
@@ -140,6 +141,7 @@ def label_of(text: str) -> str:
 
 
 def key_argument(name: str, *, many: bool = False, required: bool = True) -> Callable[[F], F]:
+    """The argument KEY, or KEY... with `many`; the command gets bytes."""
     return click.argument(
         name,
         type=KeyType(),
@@ -222,6 +224,7 @@ def verbosity_options(function: F) -> F:
 
 
 def resolve_data(option: Path | None) -> Path:
+    """The data directory: the option, else of the environment. Raises BadInput."""
     try:
         return data_directory(option, os.environ)
     except SettingError as error:
@@ -245,6 +248,7 @@ def resolve_limits(**options: str | None) -> LimitSettings:
 
 
 def resolve_bootstrap(options: tuple[str, ...]) -> tuple[BootstrapNode, ...]:
+    """Nodes to start from: the options, else of the environment. Raises BadInput."""
     try:
         return bootstrap_from(options, os.environ)
     except SettingError as error:
@@ -252,6 +256,7 @@ def resolve_bootstrap(options: tuple[str, ...]) -> tuple[BootstrapNode, ...]:
 
 
 def resolve_relay() -> bytes | None:
+    """Public key of the blind relay in the environment, or None. Raises BadInput."""
     try:
         return RELAY.value(os.environ)
     except SettingError as error:

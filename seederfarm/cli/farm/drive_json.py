@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 
 def named(drive: Drive) -> dict[str, object]:
+    """A drive by its names, as each JSON object of a drive begins."""
     return {"key": drive.key, "kind": drive.kind or None, "label": drive.label}
 
 
@@ -39,6 +40,7 @@ def summary(drive: Any) -> dict[str, object]:
 
 
 def of_copy(copy: Replica, drive: Drive, now: datetime) -> dict[str, object]:
+    """A copy as `show --json` prints it."""
     from ...registry.health import counts
 
     return {

@@ -37,6 +37,7 @@ def table_of(*columns: str) -> Table:
 
 
 def rows(grid: Table) -> None:
+    """Print a table as wide as the terminal; in a file or a pipe, NARROWEST columns wide."""
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=NARROWEST)
@@ -49,6 +50,7 @@ def plain(text: object) -> Text:
 
 
 def json_lines(items: Iterable[Mapping[str, Any]]) -> None:
+    """Print each item as one line of JSON. Dates are ISO 8601, sets are lists."""
     for item in items:
         click.echo(json_text(item, default=_other))
 

@@ -200,6 +200,8 @@ def retire(name: str, force: bool, as_json: bool) -> None:
 
 
 class WorkerGroup(LazyGroup):
+    """The commands below `worker`; each is imported when it is called."""
+
     sections = {"Commands": WORKER_COMMANDS}  # noqa: RUF012  read only
 
 

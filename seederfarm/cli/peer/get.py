@@ -90,6 +90,7 @@ class FileCounts:
         self._summary = Summary()
 
     def add(self, outcome: Outcome) -> None:
+        """Count a file, and name it on stderr if it was not written."""
         report_failure(outcome)
         self._summary.add(outcome)
 

@@ -57,18 +57,21 @@ class LocalFirst:
         return self._session.manifest or (None if self._local is None else self._local.manifest)
 
     def peek(self, index: int) -> bytes | None:
+        """The block if it is stored or was just fetched, else None."""
         local = self._stored()
         if local is not None and 0 <= index < local.length and (block := local.get(index)) is not None:
             return block
         return self._session.peek(index)
 
     def byte_range(self, index: int) -> tuple[int, int]:
+        """Offset and size of a block in bytes. Raises BlockNotAvailable if they are not known."""
         local = self._stored()
         if local is not None and local.has(index):
             return local.byte_range(index)
         return self._session.byte_range(index)
 
     def prefetch(self, indices: Sequence[int]) -> None:
+        """Have peers send those of these blocks that are not stored."""
         local = self._stored()
         self._session.prefetch(
             indices if local is None else [index for index in indices if not local.has(index)]

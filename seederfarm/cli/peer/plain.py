@@ -35,6 +35,8 @@ class PlainLines:
         self._printed_at: dict[bytes, float] = {}
 
     def put(self, event: Event, now: float) -> None:
+        """Write the lines for an event, if it needs any. `now`: seconds of any monotonic clock, to space
+        lines of progress."""
         match event:
             case Ready():
                 self._write(f"on the network as {encode_key(event.public_key)}")

@@ -42,6 +42,7 @@ class Verdict(NamedTuple):
 
     @property
     def sound(self) -> bool:
+        """Whether the signature and every stored block are right."""
         return self.head_is_sound and not self.damaged
 
 

@@ -28,7 +28,8 @@ Labels = Mapping[bytes, str]
 class View(Protocol):
     """Output of `seed` and `publish`."""
 
-    def put(self, event: Event) -> None: ...
+    def put(self, event: Event) -> None:
+        """Show an event, or what follows from it."""
 
     def announce(self, line: str) -> None:
         """Print a line before anything else happens."""
@@ -55,7 +56,8 @@ class View(Protocol):
     def leaving(self) -> None:
         """The command was asked to stop, and does."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Show what is left, and restore the terminal."""
 
 
 class JsonView:

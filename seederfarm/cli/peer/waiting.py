@@ -37,7 +37,8 @@ POLL = 0.1
 class ConnectedPeer(Protocol):
     """The part of a peer that waiting needs."""
 
-    def has(self, index: int, /) -> bool: ...
+    def has(self, index: int, /) -> bool:
+        """Whether the peer has announced the block."""
 
 
 class Waiting:

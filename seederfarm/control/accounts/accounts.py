@@ -48,17 +48,22 @@ class NoAccounts(Exception):
 
 
 class Account(NamedTuple):
+    """An account as Redis has it."""
+
     password_hash: str
     """SHA-256, hex."""
     rules: list[str]
 
 
 class SyncResult(NamedTuple):
+    """Names of the accounts that were made (or corrected) and deleted."""
+
     made: list[str]
     removed: list[str]
 
 
 def user_of_token(digest: str) -> str:
+    """Name of the account of a token. `digest` is SHA-256 of the token's secret, in hex."""
     return user_of_place(queue_id(digest))
 
 
@@ -68,6 +73,7 @@ def user_of_place(place: str) -> str:
 
 
 def user_of_worker(node_id: str) -> str:
+    """Name of the account of a worker."""
     return f"{_prefix()}worker-{node_id}"
 
 
@@ -84,6 +90,7 @@ def place_of_user(user: str) -> str | None:
 
 
 def is_ours(user: str) -> bool:
+    """Whether the name is one that this control plane gives. Farms can share a server."""
     return user.startswith(_prefix())
 
 
@@ -198,6 +205,7 @@ def connected() -> Iterator[Any]:
 
 
 def version_of(client: Any) -> acl.Version:
+    """Version of the server behind a Redis client, such as `(7, 2, 4)`."""
     return tuple(int(part) for part in str(client.info("server")["redis_version"]).split("."))
 
 

@@ -144,6 +144,7 @@ def pause(tries: int) -> timedelta:
 
 
 def message_of(delivery: AlertDelivery) -> MessageText:
+    """The message of a delivery, with MAX_LISTED of its alerts at most."""
     alerts, left_out = planning.alerts_of(delivery, MAX_LISTED)
     return MessageText(
         uid=str(delivery.uid),
@@ -156,6 +157,7 @@ def message_of(delivery: AlertDelivery) -> MessageText:
 
 
 def text_of(alert: Alert) -> AlertText:
+    """The parts of an alert that messages show."""
     return AlertText(
         id=alert.pk,
         kind=alert.kind,

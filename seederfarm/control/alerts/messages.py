@@ -62,11 +62,13 @@ class MessageText:
 
     @property
     def severity(self) -> str:
+        """The highest severity of its alerts; `info` without alerts."""
         order = list(PRIORITY)
         return max((alert.severity for alert in self.alerts), key=order.index, default="info")
 
     @property
     def subject(self) -> str:
+        """One line of at most MAX_SUBJECT characters."""
         if self.kind == "test":
             return "Test of Seeder Farm's alerts"
         if self.kind == "digest":
@@ -75,6 +77,7 @@ class MessageText:
 
     @property
     def body(self) -> str:
+        """Plain text of several lines. Texts of others are escaped and cut to MAX_LINE characters."""
         if self.kind == "test":
             return f"This channel works.\n\n{self.url}\n"
         if self.kind == "digest":
@@ -97,6 +100,7 @@ def line(text: str, longest: int) -> str:
 
 
 def mail_subject(message: MessageText) -> str:
+    """The subject with the farm's name before it, for mailboxes that get mail of several farms."""
     return f"[{line(message.farm, 40)}] {message.subject}"
 
 
@@ -124,6 +128,8 @@ def ntfy_json(message: MessageText, topic: str) -> bytes:
 
 
 def webhook_json(message: MessageText, now: datetime) -> bytes:
+    """The body of a webhook, UTF-8. [Standard Webhooks](https://www.standardwebhooks.com) gives `type`,
+    `timestamp` and the signature around it; docs/alerts.md lists the fields."""
     given: dict[str, Any] = {
         "type": f"alert.{message.kind}",
         "timestamp": now.isoformat(timespec="seconds"),

@@ -34,6 +34,8 @@ class Finding(NamedTuple):
 
 
 class DriveFacts(NamedTuple):
+    """What rules about a drive need of it."""
+
     id: int
     name: str
     counted: int
@@ -51,6 +53,8 @@ class DriveFacts(NamedTuple):
 
 
 class WorkerFacts(NamedTuple):
+    """What rules about a worker need of it."""
+
     id: int
     name: str
     silent_seconds: float
@@ -64,6 +68,8 @@ class WorkerFacts(NamedTuple):
 
 
 class SourceFacts(NamedTuple):
+    """What rules about a source need of it."""
+
     id: int
     name: str
     failures: int
@@ -72,6 +78,8 @@ class SourceFacts(NamedTuple):
 
 
 class CopyFacts(NamedTuple):
+    """What rules about a copy need of it."""
+
     id: int
     drive_id: int
     drive: str
@@ -84,6 +92,8 @@ class CopyFacts(NamedTuple):
 
 
 def drive_short(drive: DriveFacts, now: datetime) -> Finding:
+    """Alert about a drive with fewer copies that count than it wants. It quotes what is complete all the
+    same."""
     complete = drive.complete - drive.counted
     uncounted = f" {units.plural(complete, 'more copy')} is not proven." if complete == 1 else ""
     if complete > 1:
@@ -102,6 +112,7 @@ def drive_short(drive: DriveFacts, now: datetime) -> Finding:
 
 
 def drive_unavailable(drive: DriveFacts, now: datetime) -> Finding:
+    """Alert about a drive of which no complete copy is online."""
     had = (
         f"{_copies(drive.complete)} complete, on workers that are away or paused. " if drive.complete else ""
     )
@@ -117,6 +128,7 @@ def drive_unavailable(drive: DriveFacts, now: datetime) -> Finding:
 
 
 def upstream_gone(drive: DriveFacts, now: datetime) -> Finding:
+    """Alert about a drive whose publisher went before any copy was complete."""
     return Finding(
         kind="drive.upstream_gone",
         subject=f"drive.upstream_gone:{drive.id}",
@@ -128,6 +140,7 @@ def upstream_gone(drive: DriveFacts, now: datetime) -> Finding:
 
 
 def worker_silent(worker: WorkerFacts) -> Finding:
+    """Alert about a worker that missed heartbeats and is not lost yet."""
     return Finding(
         kind="worker.silent",
         subject=f"worker.silent:{worker.id}",
@@ -138,6 +151,7 @@ def worker_silent(worker: WorkerFacts) -> Finding:
 
 
 def worker_lost(worker: WorkerFacts) -> Finding:
+    """Alert about a lost worker. It says how many of its drives no other worker has completely."""
     kept = "Nothing is lost: all of its drives have complete copies elsewhere."
     if worker.alone:
         others = worker.copies - worker.alone
@@ -180,6 +194,7 @@ def is_full_soon(worker: WorkerFacts, days: int, percent: int) -> bool:
 
 
 def disk_full(worker: WorkerFacts) -> Finding:
+    """Alert about a worker without room. Sizes are decimal."""
     free, used = worker.free_bytes or 0, worker.used_bytes or 0
     return Finding(
         kind="worker.disk_full",
@@ -192,6 +207,7 @@ def disk_full(worker: WorkerFacts) -> Finding:
 
 
 def disk_forecast(worker: WorkerFacts) -> Finding:
+    """Alert about a worker whose room is used up soon, at its growth of the last days."""
     free, used = worker.free_bytes or 0, worker.used_bytes or 0
     left = days_left(worker) or 0.0
     growth = units.format_size(worker.growth or 0)
@@ -206,6 +222,7 @@ def disk_forecast(worker: WorkerFacts) -> Finding:
 
 
 def source_failing(source: SourceFacts) -> Finding:
+    """Alert about a source whose last readings failed, with MAX_ERROR characters of the last error."""
     keys = "Its keys stay" if source.listed is None else f"Its {units.plural(source.listed, 'key')} stay"
     return Finding(
         kind="source.failing",
@@ -217,6 +234,7 @@ def source_failing(source: SourceFacts) -> Finding:
 
 
 def copy_proof(copy: CopyFacts) -> Finding:
+    """Alert about a copy that did not answer challenges rightly and in time."""
     times = {1: "a challenge", 2: "two challenges"}.get(copy.failures, f"{copy.failures:,} challenges")
     return Finding(
         kind="copy.proof",

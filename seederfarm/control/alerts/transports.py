@@ -37,6 +37,8 @@ class NotSent(Exception):
 
 
 class AlertPolicy(AddressPolicy):
+    """Addresses to which webhooks and ntfy messages may go."""
+
     setting = "SEEDERFARM_ALERT_NETWORKS"
 
 

@@ -71,6 +71,8 @@ def _beat(task: ControlTask, every: float) -> dict[str, Any]:
 
 
 def beat_table() -> dict[str, Any]:
+    """What beat starts, by description. A run expires before the next one is due, so that none pile up while
+    control is away."""
     farm = settings.FARM
     return {
         "check the whole plan": _beat(ControlTask.SWEEP, max(1.0, min(farm.reconcile_every, SWEEP_POLL))),
@@ -88,6 +90,7 @@ def beat_table() -> dict[str, Any]:
 
 
 def make_app() -> Any:
+    """The Celery app of control. It takes from the queues of workers only the tasks that workers may send."""
     transport.install()
     # What comes from workers and holders of tokens. Celery would run any task from any queue.
     for taken, tasks, limit in (

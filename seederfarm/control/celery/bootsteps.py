@@ -34,6 +34,7 @@ class BrokerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(parent, **options)
 
     def start(self, parent: Any) -> None:
+        """Begin to watch the broker and to keep accounts, in threads; nothing waits for them."""
         watch.start()
         collector.start()
         first, self._first = self._first, False

@@ -15,6 +15,8 @@ from seederfarm.registry.sql import batches
 
 
 class AlertSpec(NamedTuple):
+    """An alert to open. An open one with the same subject is updated instead."""
+
     kind: str
     subject: str
     text: str

@@ -23,6 +23,8 @@ KEEP_ALERTS: Final = timedelta(days=90)
 
 
 class PruneResult(NamedTuple):
+    """Numbers of deleted rows."""
+
     events: int
     challenges: int
     alerts: int

@@ -23,6 +23,8 @@ class IdentityUnreadable(RuntimeError):
 
 
 class Identity(NamedTuple):
+    """The control plane as workers know it."""
+
     key_pair: KeyPair
     node_id: str
     """Id of the control plane in messages."""
@@ -35,6 +37,7 @@ def identity() -> Identity:
 
 @lru_cache(maxsize=8)
 def load(home: Path) -> Identity:
+    """The identity in the farm's home, made on first use. Raises IdentityUnreadable and OSError."""
     path = home / KEY_FILE
     seed = secret_file(path, lambda: os.urandom(SEED_BYTES))
     if len(seed) != SEED_BYTES:

@@ -28,6 +28,8 @@ REJECTED_STATES: Final = {
 
 
 class Received(NamedTuple):
+    """A verified message and the worker that signed it."""
+
     worker: Worker
     envelope: Envelope
 

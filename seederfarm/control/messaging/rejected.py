@@ -19,11 +19,14 @@ class Counts:
         self._count: Counter[str] = Counter()
 
     def add(self, *what: str) -> None:
+        """Count a message under `kind: reason`. After MAX_KINDS different ones, others count together. Any
+        thread."""
         kind = ": ".join(what)
         with self._lock:
             self._count[kind if kind in self._count or len(self._count) < MAX_KINDS else OTHERS] += 1
 
     def take(self) -> dict[str, int]:
+        """What was counted since the last call, by kind. Any thread."""
         with self._lock:
             taken, self._count = dict(self._count), Counter()
         return taken

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 
 class ControlTask(StrEnum):
+    """Names of the control plane's own tasks; those that workers send are in `farmwire`."""
+
     SEND_ASSIGNMENT = "control.send_assignment"
     SEND_WORKER_CONFIG = "control.send_worker_config"
     RECONCILE = "control.reconcile"

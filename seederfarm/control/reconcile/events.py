@@ -32,6 +32,8 @@ def _names(ids: set[int]) -> dict[int, tuple[str, str]]:
 
 
 def record_assigned(moves: Sequence[Assign], names: Mapping[int, str], now: datetime) -> None:
+    """Record an event for each new copy. `names`: of workers, by primary key. Drives deleted meanwhile are
+    left out."""
     drives = _names({move.drive for move in moves})
     Event.objects.bulk_create(
         [
@@ -50,6 +52,7 @@ def record_assigned(moves: Sequence[Assign], names: Mapping[int, str], now: date
 
 
 def record_released(moves: Sequence[Release], names: Mapping[int, str], now: datetime) -> None:
+    """Record an event, with its reason, for each copy given up. `names`: of workers, by primary key."""
     drives = _names({move.drive for move in moves})
     Event.objects.bulk_create(
         [

@@ -65,6 +65,7 @@ class WorkerRow(NamedTuple):
 
     @property
     def reported_at(self) -> datetime:
+        """The last heartbeat, or the time of joining before the first."""
         return self.last_seen_at or self.enrolled_at
 
 
@@ -80,6 +81,7 @@ def workers() -> list[WorkerRow]:
 
 
 def status_of(worker: WorkerRow, now: datetime) -> WorkerStatus:
+    """The status that placement counts with. A lost worker that drains is lost."""
     if worker.state == Worker.State.RETIRED:
         return WorkerStatus.RETIRED
     if worker.lost_since is not None:

@@ -32,6 +32,8 @@ _KEPT: Final = "t.state <> 'paused'"
 
 
 class PlanInput(NamedTuple):
+    """A part of the drives, as placement takes them."""
+
     drives: list[DriveSpec]
     replicas: dict[int, list[ReplicaState]]
     under_replicated: set[int]
@@ -56,6 +58,8 @@ def load(ids: Sequence[int]) -> PlanInput:
 
 
 def workers(seen: Sequence[WorkerRow], now: datetime) -> list[WorkerSpec]:
+    """Workers as placement takes them. Room that is promised to copies that are not complete yet does not
+    count as free."""
     promised = _reserved_bytes()
     return [
         WorkerSpec(

@@ -83,9 +83,11 @@ class ReconcileResult:
 
     @property
     def moves(self) -> int:
+        """Number of copies assigned and released."""
         return self.assigned + self.released
 
     def record(self, decided: Plan, *, limit: int) -> None:
+        """Add a plan. Of each kind of move, at most `limit` are kept; all are counted."""
         self.assigned += len(decided.assign)
         self.released += len(decided.release)
         self.short += len(decided.unplaced)

@@ -7,6 +7,7 @@ import sys
 
 
 def main() -> None:
+    """Run Celery's command line with Django set up."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
     import django
 

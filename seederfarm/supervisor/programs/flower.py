@@ -21,6 +21,7 @@ def guard_metrics() -> None:
 
 
 def main() -> None:
+    """Run Flower's command line; its `/metrics` requires the login, too."""
     guard_metrics()
     celery_program()
 

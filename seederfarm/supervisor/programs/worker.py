@@ -23,6 +23,7 @@ def token_file(home: Path) -> Path:
 
 
 def main() -> None:
+    """Run the farm's own worker with the token that the supervisor made. Exits with an error in one line."""
     from workers.agent.run import run_process
     from workers.agent.settings import settings_from
 

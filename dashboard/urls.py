@@ -12,7 +12,7 @@ from .flower.proxy import flower
 from .gateway import views as gateway
 from .live import stream
 from .metrics.page import metrics
-from .pages import account, alerts, drive, drives, history, overview, sources, workers
+from .pages import account, alerts, charts, drive, drives, history, overview, sources, workers
 from .pages.access import key_in_address
 from .public import pages as public
 
@@ -54,6 +54,7 @@ register_converter(PathConverter, "anypath")
 app_name = "dashboard"
 urlpatterns = [
     path("", overview.overview, name="overview"),
+    path("charts/", charts.farm, name="farm_charts"),
     path("drives/", drives.drives, name="drives"),
     path("drives/add/", drives.add, name="add"),
     path("drives/<key:key>/", drive.drive, name="drive"),
@@ -64,6 +65,7 @@ urlpatterns = [
     path("copies/", drives.copies, name="copies"),
     path("workers/", workers.workers, name="workers"),
     path("workers/<str:node_id>/", workers.worker, name="worker"),
+    path("workers/<str:node_id>/charts/", charts.worker, name="worker_charts"),
     path("sources/", sources.sources, name="sources"),
     path("alerts/", alerts.alerts, name="alerts"),
     path("alerts/<int:pk>/acknowledge/", alerts.acknowledge, name="acknowledge"),

@@ -1,7 +1,7 @@
 """Topics of the event stream, and the fragment of HTML that each stands for.
 
-A topic is one of `FARM`, `drive.KEY.PART` with the key in hex and a part of DRIVE, or `row.ID` with the
-primary key of a drive: its row in the list.
+A topic is one of `FARM`, `drive.KEY.PART` with the key in hex and a part of DRIVE, `row.ID` with the primary
+key of a drive: its row in the list, or `worker.ID.rates` with the id of a worker: its newest minute.
 The pages include the same templates. A fragment is the same for all users: nothing in it depends on rights.
 What does, and forms, the page loads again for its own user when a fragment with a mark has changed.
 """
@@ -22,12 +22,13 @@ from hypercore.printable import visible
 from seederfarm.registry.middleware import PAGE
 from seederfarm.registry.models import Drive
 
-from ..reads import alerts, changes, drives, farm, workers
+from ..reads import alerts, changes, drives, farm, minutes, workers
 from ..reads import drive as reading
 from ..reads.frame import open_alerts, status
 
 DRIVE: Final = re.compile(r"drive\.([0-9a-f]{64})\.(verdict|copies|events|about)")
 ROW: Final = re.compile(r"row\.([1-9][0-9]{0,17})")
+WORKER: Final = re.compile(r"worker\.([a-z0-9]{52})\.rates")
 RENEW: Final = timedelta(seconds=30)
 """An unchanged drive is rendered again after this time: it says how long ago things were. Ours."""
 
@@ -44,11 +45,13 @@ class Moment:
         self._now = now
         self.overview = cache(lambda: farm.overview(self._now))
         self.alerts_mark = cache(lambda: alerts.mark_of(self._now))
+        self.minute = cache(lambda: minutes.newest(self._now))
         self.workers = cache(lambda: workers.listed(self._now, retired=False))
 
 
 FARM: Final[dict[str, tuple[str, Callable[[Moment], Context]]]] = {
     "farm.overview": ("_overview", lambda moment: {"seen": moment.overview()}),
+    "farm.rates": ("_rates", lambda moment: {"measured": moment.minute().farm}),
     "farm.events": ("_events", lambda moment: {"events": moment.overview().events}),
     "farm.status": ("_status", lambda moment: {"status": status()}),
     "farm.alerts": ("_alerts_count", lambda moment: {"alerts": open_alerts()}),
@@ -63,7 +66,7 @@ def known(topics: Iterable[str]) -> list[str]:
     return [
         topic
         for topic in dict.fromkeys(topics)
-        if topic in FARM or DRIVE.fullmatch(topic) or ROW.fullmatch(topic)
+        if topic in FARM or any(shape.fullmatch(topic) for shape in (DRIVE, ROW, WORKER))
     ]
 
 
@@ -146,6 +149,10 @@ def _of_farm(topics: Collection[str], now: datetime) -> Iterator[tuple[str, str]
     for topic, (template, load) in FARM.items():
         if topic in topics:
             yield topic, render_to_string(f"dashboard/{template}.html", load(moment))
+    for topic in topics:
+        if parts := WORKER.fullmatch(topic):
+            measured = moment.minute().of(parts[1])
+            yield topic, render_to_string("dashboard/_rates.html", {"measured": measured})
 
 
 def _page(key: str, topics: Sequence[str], now: datetime) -> dict[str, str]:

@@ -24,8 +24,8 @@ from seederfarm.registry.models import Alert, ControlPulse, Drive, PlanState, Re
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.stored_health import count_by_health
 
-from ..reads.farm import room_of
 from ..reads.looks import of_worker
+from ..reads.room import room_of
 
 FRESH: Final = 10.0
 """Seconds for which numbers are kept at least: several scrapers cost no more than one."""

@@ -8,8 +8,9 @@ from django.utils import timezone
 
 from seederfarm.registry.models import Drive, Worker
 
-from ..reads import charts, farm
+from ..reads import farm, minutes
 from .access import page
+from .charts import farm_charts
 
 
 @page
@@ -20,4 +21,5 @@ def overview(request: HttpRequest) -> HttpResponse:
         workers = Worker.objects.filter(state__in=farm.IN_FARM).order_by("enrolled_at")
         return render(request, "dashboard/empty.html", {"workers": list(workers[:2])})
     seen = farm.overview(now)
-    return render(request, "dashboard/overview.html", {"seen": seen, "chart": charts.rates(now)})
+    context = {"seen": seen, "charts": farm_charts(request, now), "minute": minutes.newest(now)}
+    return render(request, "dashboard/overview.html", context)

@@ -9,9 +9,10 @@ from django.utils import timezone
 from seederfarm.registry.models import Worker
 from seederfarm.registry.queries import with_load
 
-from ..reads import charts
+from ..reads import minutes
 from ..reads import workers as reading
 from .access import page
+from .charts import disk_charts, worker_charts
 
 
 @page
@@ -27,5 +28,11 @@ def worker(request: HttpRequest, node_id: str) -> HttpResponse:
     """The page of a worker. 404 if it never joined."""
     now = timezone.now()
     found = get_object_or_404(with_load(Worker.objects.all()), node_id=node_id)
-    context = {"seen": reading.one(found, now), "worker": found, "chart": charts.rates(now, found.pk)}
+    context = {
+        "seen": reading.one(found, now),
+        "worker": found,
+        "charts": worker_charts(request, found, now),
+        "disk": disk_charts(request, found, now),
+        "measured": minutes.newest(now).of(found.node_id),
+    }
     return render(request, "dashboard/worker.html", context)

@@ -18,6 +18,7 @@ from workers import units
 
 from .drives import oldest_proof, unwell
 from .looks import HEALTH, Look, of_copy, of_event, of_worker
+from .room import room_of
 
 URGENT: Final = 5
 """Alerts, and drives without an alert, that the overview lists. Ours."""
@@ -195,15 +196,6 @@ def _todo(alerts: Sequence[Alert], drives: Sequence[Any]) -> list[Todo]:
 
 
 # --- numbers -----------------------------------------------------------------------------------------------
-
-
-def room_of(worker: Worker) -> int:
-    """Bytes that a worker may use for content: its quota, else what it has and what is free. 0: not known."""
-    if worker.quota_bytes is not None:
-        return worker.quota_bytes
-    if worker.capacity_bytes:
-        return worker.capacity_bytes
-    return (worker.used_bytes or 0) + (worker.free_bytes or 0)
 
 
 def _numbers(

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from seederfarm.registry.growth import growths
 from seederfarm.registry.models import Replica, Worker
 from seederfarm.registry.services.drains import DrainProgress, drain_progress
 from seederfarm.registry.tallies import tallies, with_tallies
 from workers import units
 
-from .farm import IN_FARM, Sentence, events, room_of
+from .farm import IN_FARM, Sentence, events
 from .looks import Look, of_copy, of_worker
+from .room import Forecast, forecast, room_of
 
 COPIES: Final = 25
 """Copies that a worker's page lists: those first that are not complete."""
@@ -41,6 +43,7 @@ class WorkerRow:
     network: Network
     is_stale: bool
     """Its numbers are from before it fell silent."""
+    forecast: Forecast | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,10 @@ class WorkerPage:
 
 
 def listed(now: datetime, *, retired: bool) -> WorkerList:
-    """Two queries."""
-    every = [_row(worker, now) for worker in with_tallies(Worker.objects.order_by("name"), tallies(now))]
+    """Four queries."""
+    workers = with_tallies(Worker.objects.order_by("name"), tallies(now))
+    growth = growths({worker.pk: worker.used_bytes for worker in workers if worker.state in IN_FARM}, now)
+    every = [_row(worker, growth.get(worker.pk), now) for worker in workers]
     here = [row for row in every if row.worker.state in IN_FARM]
     gone = [row for row in every if row.worker.state == Worker.State.RETIRED]
     online = [row for row in here if not row.is_stale]
@@ -93,8 +98,8 @@ def listed(now: datetime, *, retired: bool) -> WorkerList:
 
 
 def one(worker: Any, now: datetime) -> WorkerPage:
-    """Of a worker with its load. Three queries."""
-    row = _row(worker, now)
+    """Of a worker with its load. Five queries."""
+    row = _row(worker, growths({worker.pk: worker.used_bytes}, now).get(worker.pk), now)
     copies = (
         Replica.objects.filter(worker=worker)
         .select_related("drive", "worker")
@@ -110,10 +115,11 @@ def one(worker: Any, now: datetime) -> WorkerPage:
     )
 
 
-def _row(worker: Any, now: datetime) -> WorkerRow:
+def _row(worker: Any, growth: float | None, now: datetime) -> WorkerRow:
     look = of_worker(worker, now)
     stale = look.word in ("Lost", "Silent") or worker.last_seen_at is None
-    return WorkerRow(worker, look, room_of(worker), _network(worker, is_stale=stale), stale)
+    full = forecast(worker, growth, now) if worker.state in IN_FARM else None
+    return WorkerRow(worker, look, room_of(worker), _network(worker, is_stale=stale), stale, full)
 
 
 def _network(worker: Worker, *, is_stale: bool) -> Network:
@@ -163,5 +169,6 @@ def _about(row: WorkerRow, now: datetime) -> Sentence:
         f"last heard {units.format_age((now - worker.last_seen_at).total_seconds())}"
     )  # fmt: skip
     if look.tone == "is-safe":
-        return Sentence(look, "Online and healthy", f"{copies} It was {heard}.")
+        full = f", with room for {row.forecast.takes}" if row.forecast else ""
+        return Sentence(look, f"Online and healthy{full}", f"{copies} It was {heard}.")
     return Sentence(look, f"{look.word}, {heard}", f"{copies} {look.note[:1].upper()}{look.note[1:]}".strip())

@@ -80,6 +80,14 @@ def rate(value: float | None) -> str:
 
 
 @register.filter
+def amount(value: float, unit: str) -> str:
+    """In the unit of a chart: `bytes/s`, `bytes`, `%`."""
+    if unit == "%":
+        return f"{value:.0f}{NARROW}%"
+    return rate(value) if unit == "bytes/s" else size(value)
+
+
+@register.filter
 def percent(share: float | None) -> str:
     """Rounded down: 100 % means all of it."""
     return NOTHING if share is None else f"{units.format_percent(share)[:-1]}{NARROW}%"

@@ -16,7 +16,7 @@ from ..support.paths import ROOT
 NO_PAGES = {
     "act", "acknowledge", "add_channel", "add_silence", "badge", "change_channel", "end_silence", "files",
     "flower", "live", "login", "logout", "metrics", "preview", "public", "public_json", "set_rule", "silence",
-    "theme", "zip",
+    "theme", "worker_charts", "zip",
 }  # fmt: skip
 """Names of addresses that change something, have bytes of files, or are for visitors and scripts."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.core.cache import cache
 from django.dispatch import Signal
 from django.test import Client
 
@@ -17,6 +18,11 @@ from ..support.databases import FarmDatabase
 def no_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("drives_changed", "workers_changed", "reverify_wanted"):
         monkeypatch.setattr(signals, name, Signal())
+
+
+@pytest.fixture(autouse=True)
+def nothing_cached() -> None:
+    cache.clear()
 
 
 def logged_in(user: User) -> Client:

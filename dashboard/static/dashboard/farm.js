@@ -58,6 +58,7 @@ function swap (topic, html) {
     if (el.dataset.topic !== topic || inUse(el)) continue
     const mark = markOf(el)
     el.innerHTML = html
+    el.dispatchEvent(new CustomEvent('swapped', { bubbles: true }))
     if (markOf(el) !== mark) { reload.changed = true; refresh() }
   }
   show()

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-from django.db.models import Avg, Count, Exists, F, Max, OuterRef, Q
+from django.db.models import Count, Exists, Max, OuterRef, Q
 
+from seederfarm.registry.growth import growths
 from seederfarm.registry.health import ARRIVING
 from seederfarm.registry.health_states import RANK, Health
-from seederfarm.registry.models import Drive, Replica, Sample, Source, Worker
+from seederfarm.registry.models import Drive, Replica, Source, Worker
 from seederfarm.registry.models.worker import silent_since
 from seederfarm.registry.queries import with_load
 from seederfarm.registry.sql import batches
 
 from .rules import CopyFacts, DriveFacts, SourceFacts, WorkerFacts
 
-GROWTH_FROM: Final = ((timedelta(days=7), timedelta(days=6)), (timedelta(days=3), timedelta(days=2.5)))
-"""Spans in the past whose mean is compared with now; the second for workers that are younger."""
-GROWTH_SPAN: Final = 900
-"""Seconds of the samples that are that old (`history.samples`)."""
 IN_FARM: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
 
 
@@ -120,32 +117,6 @@ def _alone(lost: Sequence[int]) -> dict[int, int]:
     )
     rows = Replica.objects.filter(~Exists(others), worker__in=lost, desired=True).order_by()
     return dict(rows.values_list("worker").annotate(n=Count("pk")))
-
-
-def growths(used: dict[int, int | None], now: datetime) -> dict[int, float]:
-    """Bytes a day by which the content of workers grew over the last days."""
-    found: dict[int, float] = {}
-    for since, until in GROWTH_FROM:
-        missing = [pk for pk, bytes_used in used.items() if pk not in found and bytes_used is not None]
-        if not missing:
-            break
-        means = (
-            Sample.objects.filter(
-                scope=Sample.Scope.WORKER,
-                subject__in=missing,
-                metric="stored_bytes",
-                span=GROWTH_SPAN,
-                at__gte=now - since,
-                at__lt=now - until,
-            )
-            .order_by()
-            .values_list("subject")
-            .annotate(mean=Avg(F("total") / F("count")))
-        )
-        days = (since + until).total_seconds() / 2 / 86400
-        for pk, mean in means:
-            found[pk] = ((used[pk] or 0) - mean) / days
-    return found
 
 
 def sources(threshold: int) -> list[SourceFacts]:

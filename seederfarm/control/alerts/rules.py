@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from seederfarm.registry import growth
 from seederfarm.registry.alert_rules import RULES
 from seederfarm.registry.models.history import Severity
 from workers import units
@@ -180,16 +181,9 @@ def is_full(worker: WorkerFacts, percent: int) -> bool:
     return room > 0 and worker.free_bytes * 100 <= room * percent
 
 
-def days_left(worker: WorkerFacts) -> float | None:
-    """Days until its room is used up at its growth; None: it does not grow, or that is not known."""
-    if worker.free_bytes is None or worker.growth is None or worker.growth <= 0:
-        return None
-    return worker.free_bytes / worker.growth
-
-
 def is_full_soon(worker: WorkerFacts, days: int, percent: int) -> bool:
     """Whether its room is used up within `days`; one that is full already is not."""
-    left = days_left(worker)
+    left = growth.days_left(worker.free_bytes, worker.growth)
     return left is not None and left <= days and not is_full(worker, percent)
 
 
@@ -209,14 +203,14 @@ def disk_full(worker: WorkerFacts) -> Finding:
 def disk_forecast(worker: WorkerFacts) -> Finding:
     """Alert about a worker whose room is used up soon, at its growth of the last days."""
     free, used = worker.free_bytes or 0, worker.used_bytes or 0
-    left = days_left(worker) or 0.0
-    growth = units.format_size(worker.growth or 0)
+    left = growth.days_left(worker.free_bytes, worker.growth) or 0.0
+    more = units.format_size(worker.growth or 0)
     return Finding(
         kind="worker.disk_forecast",
         subject=f"worker.disk_forecast:{worker.id}",
         text=f"{worker.name} will be full in about {units.plural(max(1, round(left)), 'day')}",
         what=f"{units.format_size(used)} of {units.format_size(free + used)} are used, "
-        f"about {growth} more each day.",
+        f"about {more} more each day.",
         worker_id=worker.id,
     )
 

@@ -61,7 +61,7 @@ class World:
 
         core = SimpleNamespace(
             core=SimpleNamespace(discovery_key=name),
-            active=True,
+            everywhere=True,
             replicator=SimpleNamespace(knows=knows),
         )
         return cast(ActiveCore, core)
@@ -162,7 +162,7 @@ def test_names_of_cores_that_rest_or_are_closed_are_not_kept() -> None:
     for number in range(200, 5000):
         world.activate(number)
         core = world.cores.pop(number.to_bytes(32))
-        core.active = False  # type: ignore[misc]
+        core.everywhere = False  # type: ignore[misc]
         assert len(world.openings._names) <= 2 * (len(world.cores) + 1) + SLACK
     open_all(world, link, muxer)
     assert world.openings._names == []

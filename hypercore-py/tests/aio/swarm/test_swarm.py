@@ -451,3 +451,18 @@ def test_connection_over_which_nothing_encrypted_comes_makes_way_and_ends(monkey
         again.destroy()
 
     run(scene)
+
+
+def test_a_swarm_without_topics_listens_under_its_key_and_refuses_addresses():
+    async def scene(net, peer):
+        refused = set()
+        a, b = await peer(LOW, refuses_host=refused.__contains__), await peer(HIGH)
+        await a.swarm.listening()
+        refused.add("127.0.0.1")
+        b.swarm.join_peer(LOW.public_key)
+        await until(lambda: b.swarm.counts.client_attempted >= 1 and not b.swarm._policy.dialing)
+        assert not a.opened and not b.opened
+        refused.clear()
+        await until(lambda: a.met and b.met)
+
+    run(scene)

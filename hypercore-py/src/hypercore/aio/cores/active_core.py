@@ -111,6 +111,8 @@ class ActiveCore:
             self.replicator.freeze()
         self.sessions = 0
         self._active = 0
+        self._everywhere = 0
+        """Active sessions that want every connection."""
         self._downloaders = 0
         self._downloads_paused = downloads_paused
         self._fork_limits: dict[object, int | None] = {}
@@ -146,8 +148,13 @@ class ActiveCore:
 
     @property
     def active(self) -> bool:
-        """Whether a session wants it replicated on every connection, and its writer followed."""
+        """Whether a session wants its writer followed, on the connections that have its channel."""
         return self._active > 0
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether a session wants its channel opened on every connection."""
+        return self._everywhere > 0
 
     def add_session(self) -> None:
         self.sessions += 1
@@ -156,14 +163,17 @@ class ActiveCore:
         self.sessions -= 1
         self._check_idle()
 
-    def add_active(self, change: int) -> None:
+    def add_active(self, change: int, *, everywhere: bool) -> None:
         """One more session is active, or one less."""
-        was_active = self.active
+        was_active, was_everywhere = self.active, self.everywhere
         self._active += change
-        if self.active is was_active or self.replicator.closed:
+        if everywhere:
+            self._everywhere += change
+        if self.replicator.closed:
             return
-        self.replicator.set_downloading(self.active, monotonic())
-        if self.active:
+        if self.active is not was_active:
+            self.replicator.set_downloading(self.active, monotonic())
+        if self.everywhere and not was_everywhere:
             self._on_active(self)
 
     def count_downloader(self, change: int) -> None:

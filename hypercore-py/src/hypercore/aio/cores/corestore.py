@@ -164,10 +164,11 @@ class Corestore:
 
     # --- cores
 
-    def get(self, key: bytes, *, active: bool = True) -> Hypercore:
+    def get(self, key: bytes, *, active: bool = True, everywhere: bool = True) -> Hypercore:
         """A session of the core of `key`; the store adds the core if it lacks it. Raises StorageError.
 
-        `active`: see `Hypercore.set_active`.
+        `active`: see `Hypercore.set_active`. `everywhere`: open its channel on every connection; else call
+        `open_on`.
         """
         if self._closed:
             raise LocalProtocolError("the corestore is closed")
@@ -178,7 +179,12 @@ class Corestore:
             assert core is not None  # it is made if there is none
             opened = self._use(core)
         self._idle.discard(name)
-        return Hypercore(opened, active=active)
+        return Hypercore(opened, active=active, everywhere=everywhere)
+
+    def open_on(self, core: Hypercore, link: Link) -> bool:
+        """Open the channel of a session's core on one connection. False if there is no room for it there."""
+        opened = self._open.get(core.discovery_key)
+        return opened is not None and self._attach(opened, link.muxer, monotonic())
 
     def stored(self, key: bytes) -> CoreInfo | None:
         """Head and counts of a stored core, without opening it; None if it is not stored. Raises
@@ -371,6 +377,10 @@ class Corestore:
     async def flush(self) -> None:
         """Returns when all changes so far are durable. Raises StorageError."""
         await self._flusher.flush()
+
+    def mark_dirty(self) -> None:
+        """The program has changed values of the store: flush them soon."""
+        self._flusher.touch()
 
     def _on_change(self) -> None:
         self._flusher.touch()

@@ -70,7 +70,7 @@ class Openings:
             self._names = []
 
     def _renew(self) -> None:
-        self._names = [name for name, core in self._cores.items() if core.active]
+        self._names = [name for name, core in self._cores.items() if core.everywhere]
         self._max_names = 2 * len(self._names) + SLACK
         for link in self._behind:
             self._behind[link] = 0
@@ -95,7 +95,7 @@ class Openings:
                 return False
             self._behind[link] = at + 1
             core = self._cores.get(self._names[at])
-            if core is not None and core.active and not core.replicator.knows(muxer):
+            if core is not None and core.everywhere and not core.replicator.knows(muxer):
                 self._attach(core, link)
             if expired():
                 return True

@@ -25,11 +25,13 @@ class Hypercore:
 
     While a session is open and active its core is replicated on every connection of the corestore. Blocks are
     fetched when read, or, after `download`, all of them. An inactive session serves peers that open the core,
-    and emits `UpgradeAvailable` when one of them has more.
+    and emits `UpgradeAvailable` when one of them has more. One that is not for every connection
+    (`everywhere`) follows the writer on those that have its channel: see `Corestore.open_on`.
     """
 
-    def __init__(self, opened: ActiveCore, *, active: bool = True) -> None:
+    def __init__(self, opened: ActiveCore, *, active: bool = True, everywhere: bool = True) -> None:
         self._open = opened
+        self._everywhere = everywhere
         self._loop = asyncio.get_running_loop()
         self._downloading = False
         self._active = False
@@ -182,7 +184,7 @@ class Hypercore:
         open it."""
         if active is not self._active and not self._closed:
             self._active = active
-            self._open.add_active(1 if active else -1)
+            self._open.add_active(1 if active else -1, everywhere=self._everywhere)
 
     def download(self, wanted: bool = True) -> None:
         """Fetch every block, now and as the writer appends (False: stop that). `Corestore.pause_downloads`

@@ -42,7 +42,8 @@ class Swarm:
 
     We dial up to `max_peers` (somewhat more for topics with useless peers, see
     `hypercore.swarm.extra_dials`), and accept up to `max_incoming` (see `hypercore.swarm.slots`).
-    `firewall(public_key)` returns whether a peer is refused. `has_peers(topic)` returns whether peers of a
+    `firewall(public_key)` returns whether a peer is refused, `refuses_host(host)` whether one that dials from
+    that address is. `has_peers(topic)` returns whether peers of a
     topic are connected, so that its lookup is not urgent. `lacks_peers(topic)` is called when `max_peers` are
     dialled; it returns whether the connected peers of a topic give it nothing, so that others are dialled
     (default: whether it has none). `use_of(connection)` returns how much a connection was used so far, by
@@ -62,6 +63,7 @@ class Swarm:
         max_incoming: int = MAX_CONNECTIONS,
         rng: Random | None = None,
         firewall: Callable[[bytes], bool] | None = None,
+        refuses_host: Callable[[str], bool] | None = None,
         firewalled: bool | None = None,
         relay_through: bytes | None = None,
         nodes: Iterable[Address] = (),
@@ -81,6 +83,7 @@ class Swarm:
             nodes=nodes,
         )
         self._use_of = use_of or _messages
+        self._refuses_host = refuses_host or (lambda host: False)
         self._policy = SwarmPolicy(
             self.node.key_pair.public_key,
             rng=self.node.rng,
@@ -214,9 +217,22 @@ class Swarm:
             self._policy.topics.add(topic.key)
         else:
             self._policy.topics.discard(topic.key)
-        if topic.servers and self._listening is None:
-            self._listening = self.node.spawn(self._listen())
+        if topic.servers:
+            self.start_listening()
         self._refresh_more()
+
+    def start_listening(self) -> None:
+        """Accept peers that dial our public key, without any topic. Joining one as a server does the same."""
+        self._check_running()
+        if self._listening is None:
+            self._listening = self.node.spawn(self._listen())
+
+    async def listening(self) -> None:
+        """Return when peers that dial our public key can find us, or the search for nodes to announce it to
+        has failed (it continues). Begins to listen."""
+        self.start_listening()
+        assert self._listening is not None
+        await asyncio.shield(self._listening)
 
     async def refreshed(self, topic: bytes) -> bool:
         """See `PeerDiscovery.flushed`."""
@@ -261,7 +277,11 @@ class Swarm:
 
     async def _listen(self) -> None:
         def firewall(public_key: bytes, payload: NoisePayload, address: Address) -> bool:
-            return self._policy.refuses(public_key) or not self._table.has_slot(public_key, address.host)
+            return (
+                self._policy.refuses(public_key)
+                or self._refuses_host(address.host)
+                or not self._table.has_slot(public_key, address.host)
+            )
 
         self._server = await self.node.listen(self.node.key_pair, self._table.accept, firewall=firewall)
         self._refresh_more()

@@ -138,3 +138,38 @@ class Seeder(NodePeer):
 
     def __init__(self, storage: Path, bootstrap: Sequence[str]) -> None:
         super().__init__("seeder", *swarm_arguments(storage, bootstrap))
+
+
+class BlindClient(NodePeer):
+    """An app with the official blind-peering client, of version 2 or 1."""
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        bootstrap: Sequence[str],
+        *,
+        seed: str = "c1" * 32,
+        passive: bool = False,
+        trace: bool = False,
+        version: int = 2,
+        storage: Path | None = None,
+    ) -> None:
+        arguments = ["--seed", seed, "--version", str(version)]
+        for server in servers:
+            arguments += ["--server", server]
+        for address in bootstrap:
+            arguments += ["--bootstrap", address]
+        for name, value in (("passive", passive), ("trace", trace)):
+            if value:
+                arguments += [f"--{name}", "yes"]
+        if storage is not None:
+            arguments += ["--storage", str(storage)]
+        super().__init__("blindclient", *arguments)
+
+    def keep(self, name: str, count: int, **options: Any) -> dict[str, Any]:
+        """Make a core, have it kept, and wait until a server acknowledges all of it."""
+        size = options.pop("size", 32)
+        core = self.ask("core", name=name, count=count, size=size)
+        self.ask("add", name=name, **options)
+        self.ask("wait", name=name)
+        return core

@@ -93,6 +93,20 @@ class SeedProcess(JsonProcess):
             what=f"peer {public_key} {state}",
         )
 
+    def wait_blind(
+        self, core: str, state: str = "complete", *, timeout: float = SYNC_TIMEOUT, **like: int
+    ) -> Event:
+        """The first `blind_core` event of a core in that state, with those fields."""
+        return self.wait_for(
+            lambda event: (
+                event.get("event") == "blind_core"
+                and (event["core"], event["state"]) == (core, state)
+                and all(event[name] == like[name] for name in like)
+            ),
+            timeout=timeout,
+            what=f"{core} {state} {like}",
+        )
+
     def of(self, name: str, key: str | None = None) -> list[Event]:
         """All events of that name so far (of that key)."""
         return list(
@@ -142,6 +156,7 @@ FIELDS: dict[Any, set[str]] = {
     "error": {"key", "code", "message"},
     "fork": {"key", "core", "state", "fork", "length", "new_fork", "new_length"},
     "network": {"state"},
+    "blind_core": {"core", "state", "client", "priority", "announce", "length", "bytes"},
     "stats": {"connections", "max_stall_ms", "max_busy_ms"},
     "limit": {"limit", "state", "value", "max"},
 }

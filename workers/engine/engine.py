@@ -126,6 +126,7 @@ class Engine:
                 port=swarm.port,
                 firewalled=swarm.firewalled,
                 bootstrap=tuple(node.label for node in self.settings.bootstrap),
+                blind_peer=None if self.settings.blind_peer is None else swarm.public_key,
             )
         )
         self._check_loaded()
@@ -276,6 +277,10 @@ class Engine:
     def keys(self) -> list[bytes]:
         """The keys that are kept, cold ones included."""
         return [*self._seeds, *self._backlog.waiting]
+
+    def has_key(self, key: bytes) -> bool:
+        """Whether a key is kept."""
+        return key in self._seeds or self._backlog.has(key)
 
     # --- cold keys
 

@@ -10,6 +10,7 @@ Parts and what they use, from the bottom (`assemble` makes them in this order):
     Swarm       the corestore, for every connection; the seed table, which topics lack peers
     Limits      the corestore, whose downloads they pause, the slots of the swarm, the event buffer
     Engine      all of them
+    BlindPeer   the corestore; the engine, for announced cores; the limits, for room
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from weakref import WeakKeyDictionary
 
 from hypercore.aio.cores.corestore import Corestore
 from hypercore.aio.cores.link import Link
+from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.aio.swarm.swarm import Swarm
 from hypercore.connection import Connection
 from hypercore.core import Store
@@ -30,6 +32,8 @@ from hypercore.storage.disk import DiskBackend
 from hypercore.swarm.extra_dials import Use
 from hypercore.swarm.policy import MAX_PEERS
 
+from .blind_peer_host import EngineHost
+from .blindpeer.blind_peer import BlindPeer
 from .bootstrap import BootstrapWatch
 from .engine import Engine
 from .limits.limits import Limits
@@ -38,6 +42,7 @@ from .model.event_buffer import EventBuffer
 from .model.events import Event
 from .removal.owners import Owners
 from .seeds.table import SeedTable
+from .settings.blind_peer import BanList
 from .settings.dht_nodes import NODES_FILE, keep_saving, load_nodes, network_name, save_nodes
 from .settings.identity import load_identity
 from .settings.settings import EngineSettings
@@ -59,6 +64,7 @@ class EngineParts(NamedTuple):
     owners: Owners
     events: EventBuffer
     bootstrap: BootstrapWatch
+    blind_peer: BlindPeer | None
 
 
 @asynccontextmanager
@@ -86,6 +92,9 @@ async def launched_parts(
             reason = error.strerror or error
             raise NetworkUnusable(f"cannot use UDP port {settings.port}: {reason}") from error
         raise
+    if parts.blind_peer is not None:
+        parts.swarm.start_listening()
+        parts.blind_peer.start()
     nodes_file, network = settings.data / NODES_FILE, network_name(settings.bootstrap)
     known = parts.swarm.node.known_nodes
     saving = asyncio.create_task(keep_saving(nodes_file, network, known))
@@ -95,6 +104,8 @@ async def launched_parts(
         saving.cancel()
         if nodes := known():
             save_nodes(nodes_file, network, nodes)
+        if parts.blind_peer is not None:
+            parts.blind_peer.close()
         await parts.engine.stop()
         parts.bootstrap.stop()
 
@@ -111,9 +122,10 @@ def assemble(settings: EngineSettings, emit: Callable[[Event], None]) -> EngineP
         cores = Corestore(
             store,
             on_error=lambda error: engine.storage_failed(error),
-            on_core_requested=lambda name: engine.on_core_requested(name),
+            on_core_requested=lambda name: requested(name),
             on_misbehaviour=lambda public_key, _: swarm.report_misbehaviour(public_key),
         )
+        bans = settings.blind_peer.bans if settings.blind_peer is not None else BanList()
         replication = _Replication(cores)
         swarm = Swarm(
             key_pair=load_identity(settings.data),
@@ -124,6 +136,8 @@ def assemble(settings: EngineSettings, emit: Callable[[Event], None]) -> EngineP
             max_incoming=settings.limits.max_peers,
             relay_through=settings.relay,
             nodes=load_nodes(settings.data / NODES_FILE, network_name(settings.bootstrap)),
+            firewall=bans.has_key,
+            refuses_host=bans.has_host,
             on_connection=replication.replicate,
             has_peers=seeds.has_peers,
             lacks_peers=seeds.lacks_peers,
@@ -145,22 +159,48 @@ def assemble(settings: EngineSettings, emit: Callable[[Event], None]) -> EngineP
             seeds=seeds,
             limits=limits,
             events=events,
-            online=swarm.node.bootstrapped,
+            online=swarm.node.bootstrapped if settings.blind_peer is None else lambda: _reachable(swarm),
             claim=owners.claim,
         )
+        blind_peer: BlindPeer | None = None
+        if settings.blind_peer is not None:
+            blind_peer = replication.blind_peer = BlindPeer(
+                settings.blind_peer,
+                cores=cores,
+                host=EngineHost(engine, limits, owners),
+                emit=events.emit,
+                max_blocks=settings.limits.max_blocks,
+            )
+
+        def requested(name: bytes) -> None:
+            engine.on_core_requested(name)
+            if blind_peer is not None:
+                blind_peer.on_core_requested(name)
+
         on_failure.pop_all()
-    return EngineParts(engine, cores, swarm, limits, owners, events, bootstrap)
+    return EngineParts(engine, cores, swarm, limits, owners, events, bootstrap, blind_peer)
+
+
+async def _reachable(swarm: Swarm) -> None:
+    """Return when peers can dial our key."""
+    await swarm.node.bootstrapped()
+    await swarm.listening()
 
 
 class _Replication:
     """Replicates the cores over connections, and counts the use of each connection."""
 
     def __init__(self, cores: Corestore) -> None:
+        self.blind_peer: BlindPeer | None = None
         self._cores = cores
         self._links: WeakKeyDictionary[Connection, Link] = WeakKeyDictionary()
 
-    def replicate(self, connection: Connection) -> None:
-        self._links[connection] = self._cores.replicate(connection)
+    def replicate(self, connection: SecretConnection) -> None:
+        link = self._links[connection] = self._cores.replicate(connection)
+        blind_peer = self.blind_peer
+        if blind_peer is not None:
+            blind_peer.attach(link)
+            connection.add_close_listener(lambda: blind_peer.detach(link))
 
     def use_of(self, connection: Connection) -> Use:
         link = self._links.get(connection)

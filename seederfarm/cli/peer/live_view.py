@@ -15,12 +15,12 @@ from rich.text import Text
 from hypercore.keys import short_key
 from hypercore.printable import visible
 from workers.engine.engine import Engine
-from workers.engine.model.events import Event, NetworkChanged, Problem, Published
+from workers.engine.model.events import Event, NetworkChanged, Problem, Published, Ready
 from workers.line_output import Output
 
 from ..common.json_lines import MAX_WAITING, OutputFile
 from .live import screen
-from .plain import REACHED, published
+from .plain import REACHED, mirror_lines, published
 
 FRAME_INTERVAL = 0.25
 """Seconds between two frames of the live view, at least."""
@@ -53,6 +53,9 @@ class LiveView:
         if isinstance(event, Problem):
             about = "" if event.key is None else (self._labels.get(event.key) or short_key(event.key)) + " "
             self._console.print(Text(visible(f"{about}{event.message}"), style="red"))
+        elif isinstance(event, Ready) and event.blind_peer is not None:
+            for line in mirror_lines(event.blind_peer):
+                self._console.print(Text(line), soft_wrap=True)
         elif isinstance(event, Published):
             self._console.print(Text(visible(published(event))))
         elif isinstance(event, NetworkChanged) and event.state == "reached":

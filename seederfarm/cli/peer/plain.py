@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from hypercore.keys import encode_key, short_key
 from workers import units
 from workers.engine.model.events import (
+    BlindCoreChanged,
     Event,
     Forked,
     LimitChanged,
@@ -39,14 +40,7 @@ class PlainLines:
         lines of progress."""
         match event:
             case Ready():
-                self._write(f"on the network as {encode_key(event.public_key)}")
-                self._write(
-                    f"at {units.format_address(event.host, event.port)}; Ctrl-C leaves the swarm and stops"
-                )
-                labels = list(self._labels.values())
-                if labels:  # `publish` names its drive later
-                    whose = f"{labels[0]} " if len(labels) == 1 else f"{units.plural(len(labels), 'key')}: "
-                    self._write(f"{whose}looking for peers")
+                self._ready(event)
             case Progress():
                 self._progress(event, now)
             case Synced():
@@ -64,6 +58,8 @@ class PlainLines:
             case Forked(state="followed"):
                 before, after = f"fork {event.fork} of {event.length:,}", f"fork {event.new_fork}"
                 self._write(f"{self._label(event.key)} its publisher went from {before} blocks to {after}")
+            case BlindCoreChanged():
+                self._blind_core(event)
             case NetworkChanged(state="reached"):
                 self._write(REACHED)
             case LimitChanged(limit="disk", state="reached"):
@@ -76,6 +72,24 @@ class PlainLines:
                 self._write(f"{about}error: {event.message}")
             case _:
                 pass
+
+    def _ready(self, event: Ready) -> None:
+        self._write(f"on the network as {encode_key(event.public_key)}")
+        self._write(f"at {units.format_address(event.host, event.port)}; Ctrl-C leaves the swarm and stops")
+        if event.blind_peer is not None:
+            for line in mirror_lines(event.blind_peer):
+                self._write(line)
+        labels = list(self._labels.values())
+        if labels:  # `publish` names its drive later
+            whose = f"{labels[0]} " if len(labels) == 1 else f"{units.plural(len(labels), 'key')}: "
+            self._write(f"{whose}looking for peers")
+
+    def _blind_core(self, event: BlindCoreChanged) -> None:
+        what: str = event.state
+        if event.state == "complete":
+            held = f"{units.plural(event.length, 'block')}, {units.format_size(event.bytes)}"
+            what = f"complete: {held}"
+        self._write(f"{short_key(event.core)} of client {short_key(event.client)} {what}")
 
     def _progress(self, event: Progress, now: float) -> None:
         known = event.have_blocks + event.unavailable_blocks
@@ -92,6 +106,15 @@ class PlainLines:
 
     def _name(self, key: bytes, kind: Kind | None) -> str:
         return f"{self._label(key)} {kind.value}" if kind else self._label(key)
+
+
+def mirror_lines(key: bytes) -> list[str]:
+    """How an app uses this blind peer, as text."""
+    mirror = encode_key(key)
+    return [
+        f"blind peer {mirror}",
+        f"in an app: new BlindPeering(dht, store, {{ keys: ['{mirror}'] }})",
+    ]
 
 
 def unavailable(blocks: int, size: int) -> str:

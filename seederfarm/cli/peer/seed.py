@@ -16,6 +16,7 @@ from workers.engine.engine import Engine
 from workers.engine.launch import running_engine
 from workers.engine.model.events import Problem
 from workers.engine.process.loop import run, stop_on_signals
+from workers.engine.settings.blind_peer import BlindPeerSettings, parse_bans
 from workers.engine.settings.key_list import Wanted, merge, read_list
 from workers.engine.settings.settings import EngineSettings
 from workers.settings.table import ENCRYPTION_KEY
@@ -25,6 +26,7 @@ from ..common.failures import BadInput, Failure
 from ..common.options import (
     GivenKey,
     KeyForkType,
+    KeyType,
     data_option,
     key_argument,
     label_of,
@@ -78,6 +80,26 @@ from .views import View, check_output, choose_view
     metavar="KEY",
     help="Key of an encrypted drive of an older version, to find its files (or $SEEDERFARM_ENCRYPTION_KEY).",
 )
+@click.option(
+    "--blind-peer",
+    is_flag=True,
+    help="Be a blind peer: keep the cores that apps name (blind-peering), and print the key to give them.",
+)
+@click.option(
+    "--trust",
+    "trusted",
+    multiple=True,
+    type=KeyType(),
+    metavar="KEY",
+    help="With --blind-peer: let the client with this public key announce and delete cores; may be repeated.",
+)
+@click.option(
+    "--ban",
+    "banned",
+    multiple=True,
+    metavar="WHO",
+    help="With --blind-peer: refuse this public key, address or network (10.0.0.0/8); may be repeated.",
+)
 @verbosity_options
 def seed(
     keys: tuple[GivenKey, ...],
@@ -97,14 +119,22 @@ def seed(
     forks: str | None,
     accepted: tuple[tuple[bytes, int], ...],
     encryption_keys: tuple[str, ...],
+    blind_peer: bool,
+    trusted: tuple[GivenKey, ...],
+    banned: tuple[str, ...],
     log_level: int,
 ) -> None:
     """Keep cores, bees and drives available: download all of each, verify it, keep it, serve it to others.
 
     Runs until Ctrl-C. Content stays on disk, and the next start continues from there.
     """
+    blind = resolve_blind_peer(blind_peer, trusted, banned)
+    if blind is not None and until_synced and not (keys or files):
+        raise BadInput("--until-synced needs a KEY: a blind peer is never done")
     wanted = apply_fork_limits(
-        parse_seeds(keys, files), quarantine=resolve_quarantine(forks), accepted=dict(accepted)
+        parse_seeds(keys, files, required=blind is None),
+        quarantine=resolve_quarantine(forks),
+        accepted=dict(accepted),
     )
     settings = EngineSettings(
         data=resolve_data(data),
@@ -121,6 +151,7 @@ def seed(
             keep_free=keep_free,
             max_peers=max_peers,
         ),
+        blind_peer=blind,
     )
     labels = {item.key: label_of(item.key.hex()) for item in wanted} | dict(keys)
     view = choose_view(labels, settings.data, as_json=as_json, quiet=log_level >= logging.ERROR)
@@ -138,15 +169,32 @@ def seed(
     check_output(view)
 
 
-def parse_seeds(keys: Sequence[GivenKey], files: Sequence[Path]) -> list[Wanted]:
-    """All seeds of the command line and files. Raises BadInput; nothing is written before that."""
+def resolve_blind_peer(
+    enabled: bool, trusted: Sequence[GivenKey], banned: Sequence[str]
+) -> BlindPeerSettings | None:
+    """The settings of a blind peer; None without `--blind-peer`. Raises BadInput."""
+    if not enabled:
+        for option, values in (("--trust", trusted), ("--ban", banned)):
+            if values:
+                raise BadInput(f"{option} has a meaning only with --blind-peer")
+        return None
+    try:
+        bans = parse_bans(banned)
+    except ValueError as error:
+        raise BadInput(f"--ban: {error}") from None
+    return BlindPeerSettings(trusted=frozenset(given.key for given in trusted), bans=bans)
+
+
+def parse_seeds(keys: Sequence[GivenKey], files: Sequence[Path], *, required: bool = True) -> list[Wanted]:
+    """All seeds of the command line and files; there must be one if `required`. Raises BadInput; nothing is
+    written before that."""
     wanted = [Wanted(given.key) for given in keys]
     for path in files:
         try:
             wanted += read_list(path, on_skipped=_warn)
         except OSError as error:
             raise BadInput(f"cannot read {path}: {error.strerror}") from None
-    if not wanted:
+    if not wanted and required:
         raise BadInput("nothing to seed: give a KEY, or a list of them with --file seeds.txt")
     return merge(wanted)
 

@@ -107,6 +107,11 @@ class Limits:
         """Blocks were deleted: count again."""
         self._disk.count_again()
 
+    def content_deleted(self) -> None:
+        """The same, at once: there may be room again."""
+        self._disk.count_again()
+        self.poll()
+
     # --- status
 
     @property
@@ -118,6 +123,14 @@ class Limits:
     def full(self) -> bool:
         """Whether downloads stopped for lack of room."""
         return self._needed > 0
+
+    @property
+    def room(self) -> tuple[int, int, int] | None:
+        """Bytes that may still be stored, bytes that may be in all, and bytes that a download waits for; None
+        before the first check."""
+        if self._room is None:
+            return None
+        return self._room.left, self._room.stored + self._room.left, self._cores.download.limit.lacking
 
     @property
     def disk_problem(self) -> str:

@@ -31,6 +31,8 @@ class Ready:
     port: int
     firewalled: bool
     bootstrap: tuple[str, ...]
+    blind_peer: bytes | None = None
+    """The key under which apps reach this blind peer; None if it is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,25 @@ class Forked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlindCoreChanged:
+    """A core that a client of the blind peer has named: it is recorded, all of it is on disk, its content
+    made way for others, or a trusted client deleted it."""
+
+    event: ClassVar[str] = "blind_core"
+
+    core: bytes
+    state: Literal["added", "complete", "collected", "deleted"]
+    client: bytes
+    """Public key of the client that named it first."""
+    priority: int
+    announce: bool
+    length: int
+    """Its durable length."""
+    bytes: int
+    """Bytes of its stored blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """Load of the engine; every few seconds."""
 
@@ -196,6 +217,7 @@ Event = (
     | NetworkChanged
     | LimitChanged
     | Forked
+    | BlindCoreChanged
     | Stats
 )
 

@@ -44,6 +44,10 @@ class Backlog:
         """Keys that are not added yet."""
         return [*self._adding, *self._failed]
 
+    def has(self, key: bytes) -> bool:
+        """Whether a key waits to be added."""
+        return key in self._adding or key in self._failed
+
     @property
     def empty(self) -> bool:
         """Whether every key was tried. A key that cannot be added must not hold up callers."""

@@ -14,6 +14,7 @@ from ...settings import readers, table
 from ...settings.rate_schedule import ANY_RATE, RateSchedule
 from ...settings.table import MAX_BLOCKS, SettingError
 from ...units import MIN_RATE
+from .blind_peer import BlindPeerSettings
 
 MIN_HEADROOM = 256 << 20
 MAX_HEADROOM = 5 << 30
@@ -88,6 +89,8 @@ class EngineSettings:
     announce: bool = True
     """Whether topics are announced. Without, we look up peers and serve on those connections."""
     limits: LimitSettings = NO_LIMITS
+    blind_peer: BlindPeerSettings | None = None
+    """Be a blind peer for apps; None: be none."""
     report_interval: float = 0.5
     """Least seconds between two progress (or core) events of one key."""
     leave_timeout: float = 5.0

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from workers.engine.model.events import (
+    BlindCoreChanged,
     CoreChanged,
     Event,
     Forked,
@@ -35,6 +36,7 @@ LINES: list[tuple[Event, dict[str, object]]] = [
             "port": 49737,
             "firewalled": True,
             "bootstrap": ["127.0.0.1:4000"],
+            "blind_peer": None,
         },
     ),
     (
@@ -137,6 +139,21 @@ LINES: list[tuple[Event, dict[str, object]]] = [
             "value": 999_000,
             "max": 1_000_000,
             "text": "",
+        },
+    ),
+    (
+        BlindCoreChanged(
+            core=CORE, state="added", client=PEER, priority=1, announce=True, length=3, bytes=96
+        ),
+        {
+            "event": "blind_core",
+            "core": CORE.hex(),
+            "state": "added",
+            "client": PEER.hex(),
+            "priority": 1,
+            "announce": True,
+            "length": 3,
+            "bytes": 96,
         },
     ),
     (

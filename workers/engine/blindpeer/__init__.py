@@ -1,0 +1,10 @@
+"""A blind peer: keeps the cores that apps name (see `hypercore.blindpeer`), in the engine's store.
+
+records      what is known of each core: who named it, its priority, its group; durable in the store
+decisions    which cores of a message are recorded and replicated
+rates        how often clients may ask, and who asks most
+collection   which cores make room when the store is full
+client       one connection: its channels
+kept         the cores that are open because clients need them
+blind_peer   all of it
+"""

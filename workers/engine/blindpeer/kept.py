@@ -1,0 +1,255 @@
+"""Cores that are open because clients, or readers, use them: downloaded whole, and followed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hypercore.aio import Durable
+from hypercore.aio.cores.corestore import Corestore
+from hypercore.aio.cores.link import Link
+from hypercore.aio.cores.session import Hypercore
+from hypercore.core import Change
+from hypercore.errors import LocalProtocolError, StorageError
+from hypercore.replication import PeerClosed
+
+from .records import Record, RecordTable
+
+MAX_KEPT = 1 << 14
+"""Cores that are open for clients and readers; beyond it the complete one that was used longest ago is
+closed. Ours (official: none)."""
+
+MAX_KEPT_OF_CLIENT = 1 << 12
+"""The same for one connection: appends to further ones are seen at its next connection. Ours."""
+
+MAX_LOADING = 64
+"""Cores of one connection that are opened ahead of those that are complete. Ours."""
+
+MAX_QUEUED = 1 << 16
+"""Cores of one connection that wait to be opened; further ones are dropped until it names them again.
+Ours."""
+
+
+class Progress(NamedTuple):
+    """What changed in a core, once it is durable."""
+
+    record: Record
+    news: bool
+    """Whether its length has changed."""
+    complete: bool
+    """Whether it has become complete, at this length."""
+
+
+class Requester:
+    """A connection on which cores are opened, and those that wait for it."""
+
+    __slots__ = ("kept", "link", "loading", "queue")
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.queue: deque[bytes] = deque()
+        self.loading: set[bytes] = set()
+        """Opened for it, and not complete."""
+        self.kept: dict[bytes, None] = {}
+        """Opened for it, the oldest use first."""
+
+
+class KeptCore:
+    """One open core."""
+
+    __slots__ = ("complete", "record", "requesters", "session")
+
+    def __init__(self, record: Record, session: Hypercore) -> None:
+        self.record = record
+        self.session = session
+        self.requesters: dict[Requester, None] = {}
+        self.complete = False
+
+
+class KeptCores:
+    """`on_progress` is called with each change, `now_ms` returns milliseconds of the Unix clock."""
+
+    def __init__(
+        self,
+        cores: Corestore,
+        records: RecordTable,
+        *,
+        max_blocks: int | None,
+        on_progress: Callable[[Progress], None],
+        now_ms: Callable[[], int],
+        max_kept: int = MAX_KEPT,
+        max_of_client: int = MAX_KEPT_OF_CLIENT,
+    ) -> None:
+        self._cores = cores
+        self._records = records
+        self._max_blocks = max_blocks
+        self._on_progress = on_progress
+        self._now_ms = now_ms
+        self._max_kept = max_kept
+        self._max_of_client = max_of_client
+        self._kept: dict[bytes, KeptCore] = {}
+        """By key, the oldest use first."""
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._kept
+
+    # --- opening
+
+    def request(self, requester: Requester, key: bytes) -> bool:
+        """Download a core on that connection, when it is its turn. False if too many wait."""
+        if len(requester.queue) >= MAX_QUEUED:
+            return False
+        requester.queue.append(key)
+        return True
+
+    def pump(self, requester: Requester, *, stalled: bool = False) -> None:
+        """Open the next cores of a connection. `stalled`: a second has passed, so that cores that stay
+        incomplete hold up no others."""
+        if stalled:
+            requester.loading.clear()
+        while requester.queue and len(requester.loading) < MAX_LOADING:
+            key = requester.queue.popleft()
+            record = self._records.get(key)
+            if record is None or requester.link.muxer.closed:
+                continue  # deleted meanwhile
+            kept = self._open(record)
+            if kept is None or not self._cores.open_on(kept.session, requester.link):
+                requester.queue.append(key)  # no room for channels, or the disk: later
+                return
+            kept.requesters[requester] = None
+            requester.kept.pop(key, None)
+            requester.kept[key] = None
+            if not kept.complete:
+                requester.loading.add(key)
+            if len(requester.kept) > self._max_of_client:
+                self._shrink(requester)
+
+    def serve(self, record: Record) -> None:
+        """A peer has opened a core: follow its writer while it is open."""
+        self._open(record)
+
+    def _open(self, record: Record) -> KeptCore | None:
+        kept = self._kept.pop(record.key, None)
+        if kept is None:
+            if len(self._kept) >= self._max_kept:
+                self._close_one()
+            try:
+                session = self._cores.get(record.key, active=True, everywhere=False)
+            except StorageError:
+                return None  # the corestore has reported it
+            kept = KeptCore(record, session)
+            session.subscribe(lambda notice: self._on_notice(kept, notice))
+            session.download(self._fits(session))
+            core = session.core
+            kept.complete = core.length > 0 and core.durable_complete
+        self._kept[record.key] = kept
+        return kept
+
+    def _fits(self, session: Hypercore) -> bool:
+        return self._max_blocks is None or session.length <= self._max_blocks
+
+    # --- closing
+
+    def leave(self, requester: Requester) -> None:
+        """The connection has ended."""
+        requester.queue.clear()
+        requester.loading.clear()
+        for key in list(requester.kept):
+            self._release(key, requester)
+
+    def close(self, key: bytes) -> None:
+        """Close a core if it is open."""
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            for requester in kept.requesters:
+                requester.kept.pop(key, None)
+                requester.loading.discard(key)
+            kept.session.close()
+
+    def close_unused(self) -> None:
+        """Close the cores that no connection uses any more."""
+        for kept in list(self._kept.values()):
+            self._close_unused(kept)
+
+    def close_all(self) -> None:
+        """Close every core."""
+        for key in list(self._kept):
+            self.close(key)
+
+    def delete(self, key: bytes) -> bool:
+        """Delete the content of a core; peers that have it open see that its blocks are gone. False if it is
+        in use by others, so that it must be tried again. Raises StorageError."""
+        self.close(key)
+        if self._cores.stored(key) is None:
+            return True
+        session = self._cores.get(key, active=False)
+        try:
+            session.core.clear(0)
+        finally:
+            session.close()
+        try:
+            self._cores.remove(key)
+        except LocalProtocolError:
+            return False
+        return True
+
+    def _release(self, key: bytes, requester: Requester) -> None:
+        requester.kept.pop(key, None)
+        requester.loading.discard(key)
+        kept = self._kept.get(key)
+        if kept is not None:
+            kept.requesters.pop(requester, None)
+            self._close_unused(kept)
+
+    def _close_unused(self, kept: KeptCore) -> None:
+        if not kept.requesters and not kept.session.peers:
+            self.close(kept.record.key)
+
+    def _close_one(self) -> None:
+        key = next((key for key, kept in self._kept.items() if kept.complete), next(iter(self._kept)))
+        self.close(key)
+
+    def _shrink(self, requester: Requester) -> None:
+        oldest = next((key for key in requester.kept if key not in requester.loading), None)
+        if oldest is not None:
+            self._release(oldest, requester)
+
+    # --- changes
+
+    def _on_notice(self, kept: KeptCore, notice: object) -> None:
+        if isinstance(notice, Durable):
+            self._durable(kept)
+        elif isinstance(notice, Change):
+            if notice.upgraded and not self._fits(kept.session):
+                kept.session.download(False)
+        elif isinstance(notice, PeerClosed):
+            self._records.touch(kept.record, self._now_ms())
+            self._close_unused(kept)
+
+    def _durable(self, kept: KeptCore) -> None:
+        """Blocks, or a head, are durable: so is the record, soon."""
+        core, record, now_ms = kept.session.core, kept.record, self._now_ms()
+        length = core.durable_head.length
+        complete = length > 0 and core.durable_complete
+        news = length != record.length
+        completed = complete and (news or not kept.complete)
+        kept.complete = complete
+        record.length, record.held_bytes = length, core.have_bytes
+        record.collected = record.collected and not record.held_bytes
+        record.active = max(record.active, now_ms)
+        if news:
+            record.updated = now_ms
+        if news or completed:
+            self._records.save(record)
+        else:
+            self._records.touch(record, now_ms)
+        if complete:
+            for requester in kept.requesters:
+                requester.loading.discard(record.key)
+                self.pump(requester)
+        if news or completed:
+            self._on_progress(Progress(record, news, completed))

@@ -1,0 +1,63 @@
+"""Settings of a blind peer."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hypercore.errors import KeyFormatError
+from hypercore.keys import EXPECTED, decode_key
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class BanList:
+    """Peers that are refused: by public key, and by the address they dial from."""
+
+    keys: frozenset[bytes] = frozenset()
+    networks: tuple[Network, ...] = ()
+
+    def has_key(self, public_key: bytes) -> bool:
+        return public_key in self.keys
+
+    def has_host(self, host: str) -> bool:
+        """Whether an address is on the list. False for what is none."""
+        if not self.networks:
+            return False
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self.networks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlindPeerSettings:
+    """See the module."""
+
+    trusted: frozenset[bytes] = frozenset()
+    """Public keys of clients that may have cores announced, and delete them."""
+    bans: BanList = BanList()
+
+
+def parse_bans(texts: Iterable[str]) -> BanList:
+    """A ban list of public keys, addresses and networks (10.0.0.0/8). Raises ValueError with what was
+    expected."""
+    keys: set[bytes] = set()
+    networks: list[Network] = []
+    for text in texts:
+        try:
+            networks.append(ipaddress.ip_network(text.strip(), strict=False))
+            continue
+        except ValueError:
+            pass
+        try:
+            keys.add(decode_key(text))
+        except KeyFormatError:
+            raise ValueError(
+                f"{text[:80]!r} is neither an address (192.0.2.7, 2001:db8::/32) nor a public key: "
+                f"a key is {EXPECTED}"
+            ) from None
+    return BanList(frozenset(keys), tuple(networks))

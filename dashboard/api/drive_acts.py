@@ -7,7 +7,6 @@ from typing import Any, Final
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.http import HttpRequest
-from django.utils import timezone
 from ninja import Status
 
 from seederfarm.registry import services
@@ -16,7 +15,6 @@ from seederfarm.registry.models.access import Scope
 from seederfarm.registry.services.edits import edit_drive
 from seederfarm.registry.services.keys import Malformed, read_lines
 
-from ..reads.drive import proof_wait
 from .access import BearerToken, caller_of
 from .drives import Key, detail_of, drive_of, router
 from .given import DriveGiven, DrivesGiven, invalid
@@ -113,12 +111,10 @@ def resume_drive(request: HttpRequest, key: Key) -> Any:
 @router.post("/drives/{key:key}/prove", response={202: ProofShape}, auth=CHANGE)
 def prove_drive(request: HttpRequest, key: Key) -> Any:
     """Have its complete copies prove themselves now; a drive once in five minutes."""
-    drive = drive_of(key)
-    wait = proof_wait(drive, timezone.now())
-    if wait > 0:
-        raise ProblemError(429, "Its copies were asked for proof a moment ago.", headers=later(wait))
-    asked = services.reverify([drive], caller_of(request).actor)
-    return Status(202, ProofShape(copies=asked))
+    done = services.reverify([drive_of(key)], caller_of(request).actor)
+    if done.skipped:
+        raise ProblemError(429, "Its copies were asked for proof a moment ago.", headers=later(done.wait))
+    return Status(202, ProofShape(copies=done.copies))
 
 
 @router.delete("/drives/{key:key}", response={202: DriveRef}, auth=CHANGE)

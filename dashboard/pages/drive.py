@@ -11,8 +11,6 @@ from django.utils import timezone
 from seederfarm.registry import services
 from seederfarm.registry.models import Drive
 from seederfarm.registry.services.edits import edit_drive
-from seederfarm.registry.services.log import count_of
-from workers import units
 
 from ..reads import drive as reading
 from .access import action, canonical, page
@@ -55,10 +53,5 @@ def act(request: HttpRequest, key: str) -> HttpResponse:
 
 
 def _prove(request: HttpRequest, drive: Drive) -> None:
-    wait = reading.proof_wait(drive, timezone.now())
-    if wait > 0:
-        messages.info(request, f"Asked a moment ago; again in {units.format_duration(wait)}.")
-        return
-    copies = services.reverify([drive], request.user)
-    text = f"Asked {count_of(copies, 'complete copy')} for proof." if copies else "No copy is complete yet."
-    messages.success(request, text)
+    done = services.reverify([drive], request.user)
+    (messages.success if done.copies else messages.info)(request, done.sentence)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from seederfarm.registry.health import Health
-from seederfarm.registry.models import AuditEntry, Drive, Event, Replica
+from seederfarm.registry.models import Drive, Event, Replica
+from seederfarm.registry.services.proofs import wait_for
 from seederfarm.registry.uptime import Day, days_of
 from seederfarm.registry.verdict import Verdict, verdict_of
 from workers import units
@@ -19,8 +20,6 @@ from .looks import HEALTH, Look, of_copy
 EVENTS: Final = 30
 SHORT_RISK: Final = 600
 """A day with fewer seconds of copying or risk is shown as safe: each new version takes some. Ours."""
-PROVE_AGAIN: Final = timedelta(minutes=5)
-"""A drive's copies are asked for proof by a person this often at most. Ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class DrivePage:
 
 
 def one(drive: Drive, now: datetime, *, with_events: bool = True) -> DrivePage:
-    """Eight queries, seven without events."""
+    """Seven queries, six without events."""
     copies = list(drive.replicas.select_related("worker").order_by("worker__name"))
     verdict = verdict_of(drive, now, copies)
     shown = [(copy, of_copy(copy, drive, now)) for copy in copies]
@@ -84,7 +83,7 @@ def one(drive: Drive, now: datetime, *, with_events: bool = True) -> DrivePage:
         blocks=max((copy.total_blocks for copy in copies), default=0) or drive.length,
         events=events_of(drive) if with_events else [],
         strip=strip(days_of(drive, now)),
-        proof_wait=proof_wait(drive, now),
+        proof_wait=wait_for(drive, now),
     )
 
 
@@ -114,13 +113,6 @@ def _tone(day: Day) -> str:
     if day.unavailable:
         return "is-fail"
     return "is-risk" if day.at_risk >= SHORT_RISK or not day.safe else "is-safe"
-
-
-def proof_wait(drive: Drive, now: datetime) -> float:
-    """Seconds until a person may ask for proofs of a drive again; 0 or less: now."""
-    rows = AuditEntry.objects.filter(action="drive.reverify", target=drive.key, at__gt=now - PROVE_AGAIN)
-    last = rows.values_list("at", flat=True).first()
-    return 0.0 if last is None else (last + PROVE_AGAIN - now).total_seconds()
 
 
 def _summary(copies: Sequence[tuple[Replica, Look]]) -> str:

@@ -237,7 +237,7 @@ class TestOneDrive:
         assert "Asked 2 complete copies for proof" in text_of(
             operator.post(address, {"do": "prove"}, follow=True)
         )
-        assert "Asked a moment ago; again in 5" in text_of(
+        assert "Coastal Field Recordings: asked a moment ago; again in 5" in text_of(
             operator.post(address, {"do": "prove"}, follow=True)
         )
         assert AuditEntry.objects.filter(action="drive.reverify", actor="otto").count() == 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from hypercore.printable import visible
 from workers import units
 
 from ..common.failures import BadInput
@@ -65,18 +66,19 @@ def resume(key: tuple[str, ...], as_json: bool) -> None:
 @_keys
 @json_option
 def prove(key: tuple[str, ...], as_json: bool) -> None:
-    """Have the complete copies of drives prove themselves now; `show KEY` has the result."""
+    """Have the complete copies of drives prove themselves now, each drive once in five minutes.
+
+    `show KEY` has the result.
+    """
     open_farm()
     from ...registry.services import reverify
 
     with database_failures():
-        asked = reverify(_drives(key), ACTOR)
+        done = reverify(_drives(key), ACTOR)
     if as_json:
-        json_lines([{"event": "asked", "copies": asked}])
-    elif asked:
-        click.echo(f"Asked {asked:,} complete cop{'y' if asked == 1 else 'ies'} for proof.")
+        json_lines([{"event": "asked", "copies": done.copies, "skipped": done.skipped, "wait": done.wait}])
     else:
-        click.echo("No copy is complete yet.")
+        click.echo(visible(done.sentence))
 
 
 @click.command()

@@ -354,12 +354,8 @@ class DriveAdmin(FarmAdmin[Drive]):
 
     @admin.action(description="Verify copies now", permissions=["change"])
     def reverify(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
-        copies = services.reverify(queryset, request.user)
-        if copies:
-            text = f"Asked {count_of(copies, 'complete copy')} for proof. The answers show in “Proven”."
-            self.message_user(request, text, messages.SUCCESS)
-        else:
-            self.message_user(request, "There is no complete copy to verify.", messages.WARNING)
+        done = services.reverify(queryset, request.user)
+        self.message_user(request, done.sentence, messages.SUCCESS if done.copies else messages.WARNING)
 
     @admin.action(description="Follow rewritten histories", permissions=["change"])
     def follow_forks(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -70,8 +70,8 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
     @admin.action(description="Verify now", permissions=["verify"])
     def reverify(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         drives = Drive.objects.filter(pk__in=queryset.values("drive"))
-        copies = services.reverify(drives, request.user)
-        self.message_user(request, f"Asked for proof of {copies:,} complete copies of these drives.")
+        done = services.reverify(drives, request.user)
+        self.message_user(request, done.sentence, messages.SUCCESS if done.copies else messages.WARNING)
 
     @column("Drive")
     def drive_display(self, replica: Replica) -> SafeString:

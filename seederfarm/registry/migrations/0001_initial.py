@@ -354,6 +354,7 @@ class Migration(migrations.Migration):
                 ("proven_at", models.DateTimeField(editable=False, null=True, verbose_name="proven")),
                 ("arrived_at", models.DateTimeField(editable=False, null=True)),
                 ("proof_asked_at", models.DateTimeField(editable=False, null=True)),
+                ("last_proof_asked_at", models.DateTimeField(editable=False, null=True)),
                 ("health_stale", models.BooleanField(default=False, editable=False)),
                 (
                     "created_at",

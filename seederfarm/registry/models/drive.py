@@ -143,6 +143,8 @@ class Drive(models.Model):
     """When a copy was last seen to grow, or was assigned. None: longer ago than makes a difference."""
     proof_asked_at = models.DateTimeField(null=True, editable=False)
     """When a person asked its copies for proof, until the outcome is known."""
+    last_proof_asked_at = models.DateTimeField(null=True, editable=False)
+    """When a person last asked complete copies of it for proof (`services.proofs.AGAIN_AFTER`)."""
     health_stale = models.BooleanField(default=False, editable=False)
     """Health must be computed again."""
 

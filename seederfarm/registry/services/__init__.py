@@ -1,8 +1,8 @@
 """Actions on the registry. Each is one transaction, safe to repeat, and in the audit log.
 
-`keys` adds; `drives` pauses, resumes, removes and changes numbers of copies; `workers` approves, drains,
-retires; `tokens` makes and checks secrets; `log` records. An `Actor` is a user or a name: `cli`, `farm`,
-`source NAME`.
+`keys` adds; `drives` pauses, resumes, removes and changes numbers of copies; `proofs` asks for proofs;
+`workers` approves, drains, retires; `tokens` makes and checks secrets; `log` records. An `Actor` is a user or
+a name: `cli`, `farm`, `source NAME`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .drives import (
     pause,
     remove,
     resume,
-    reverify,
     set_priority,
     set_replicas,
 )
 from .keys import AddResult, Listed, Malformed, add_keys, add_listed
 from .log import Actor, record_audit, record_event
+from .proofs import ProofRequest, reverify
 from .tokens import (
     find_api_token,
     issue_api_token,
@@ -41,6 +41,7 @@ __all__ = [
     "Guarded",
     "Listed",
     "Malformed",
+    "ProofRequest",
     "RemoveResult",
     "activate",
     "add_keys",

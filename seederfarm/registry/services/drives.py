@@ -18,7 +18,7 @@ from ..models import Alert, AssignmentState, Drive, Event, Replica
 from ..models.history import FORK_ALERT, Severity
 from ..queries import expired
 from ..sql import batches
-from .keys import SIGNALLED, announce
+from .keys import announce
 from .log import NAMED, Actor, count_of, record_audit, record_event
 
 Drives = models.QuerySet[Drive] | Iterable[Drive]
@@ -115,7 +115,7 @@ def follow_forks(drives: Drives, up_to: int | None, actor: Actor) -> int:
 
     Workers are informed at once.
     """
-    ids = list(_ids(drives))
+    ids = list(ids_of(drives))
     with transaction.atomic():
         changed = _change(
             Drive.objects.filter(pk__in=ids),
@@ -170,7 +170,7 @@ def remove(drives: Drives, actor: Actor, *, force: bool = False) -> RemoveResult
     guarded: list[Guarded] = []
     removing: list[int] = []
     with transaction.atomic():
-        for ids in batches(_ids(drives)):
+        for ids in batches(ids_of(drives)):
             rows = Drive.objects.filter(pk__in=ids).exclude(state=Drive.State.REMOVING)
             kept = [] if force else last_copies(rows, now)
             guarded += kept
@@ -184,7 +184,7 @@ def remove(drives: Drives, actor: Actor, *, force: bool = False) -> RemoveResult
             )
             removing += sorted(free)
         if removing:
-            _record(actor, "drive.remove", "Removed", removing, {"force": force})
+            record(actor, "drive.remove", "Removed", removing, {"force": force})
             announce(removing)
     return RemoveResult(len(removing), guarded)
 
@@ -256,30 +256,9 @@ def finish_removals() -> int:
             done += len(ids)
 
 
-def reverify(drives: Drives, actor: Actor) -> int:
-    """Request a proof of every complete copy now. Returns the number of copies.
-
-    The outcome becomes an event of each drive, unless there are very many.
-    """
-    ids = _ids(drives)
-    copies = 0
-    with transaction.atomic():
-        for batch in batches(ids):
-            copies += Replica.objects.filter(
-                drive_id__in=batch, desired=True, phase=Replica.Phase.COMPLETE
-            ).update(last_challenged_at=None)
-        if ids:
-            _record(actor, "drive.reverify", f"Asked {count_of(copies, 'copy')} for proof of", ids, {})
-            changed = ids if len(ids) <= SIGNALLED else None
-            if changed:  # the outcome of more would bury all other events
-                Drive.objects.filter(pk__in=changed).update(proof_asked_at=timezone.now())
-            transaction.on_commit(partial(signals.reverify_wanted.send, sender=Drive, drive_ids=changed))
-    return copies
-
-
 def mark_dirty(drives: Drives) -> None:
     """Queue planning of these drives, after changes made elsewhere, such as in a form."""
-    ids = _ids(drives)
+    ids = ids_of(drives)
     with transaction.atomic():
         for batch in batches(ids):
             Drive.objects.filter(pk__in=batch).update(dirty=True)
@@ -287,7 +266,8 @@ def mark_dirty(drives: Drives) -> None:
             announce(ids)
 
 
-def _ids(drives: Drives) -> list[int]:
+def ids_of(drives: Drives) -> list[int]:
+    """Primary keys, ascending."""
     if isinstance(drives, models.QuerySet):
         return list(drives.order_by("pk").values_list("pk", flat=True))
     return sorted(drive.pk for drive in drives)
@@ -306,18 +286,19 @@ def _change(
     """Update the chosen drives; write one audit entry for all that changed, none when none did."""
     changed: list[int] = []
     with transaction.atomic():
-        for ids in batches(_ids(drives)):
+        for ids in batches(ids_of(drives)):
             rows = choose(Drive.objects.filter(pk__in=ids))
             here = list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
             Drive.objects.filter(pk__in=here).update(**values, updated_at=timezone.now())
             changed += here
         if changed:
-            _record(actor, action, verb, changed, data or {})
+            record(actor, action, verb, changed, data or {})
             announce(changed)
     return len(changed)
 
 
-def _record(actor: Actor, action: str, verb: str, ids: Sequence[int], data: dict[str, object]) -> None:
+def record(actor: Actor, action: str, verb: str, ids: Sequence[int], data: dict[str, object]) -> None:
+    """Write one audit entry about the drives `ids`, which begins with `verb`."""
     named = list(Drive.objects.filter(pk__in=ids[:NAMED]).order_by("pk"))
     names = ", ".join(str(drive) for drive in named[:3])
     more = f" and {len(ids) - 3:,} more" if len(ids) > 3 else ""

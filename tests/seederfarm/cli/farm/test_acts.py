@@ -34,7 +34,7 @@ def test_drives_are_paused_and_resumed(home: FarmHome) -> None:
 
 def test_priority_proofs_and_pins(home: FarmHome) -> None:
     assert home.lines("priority", "0", KEY) == [{"event": "changed", "count": 1}]
-    assert home.lines("prove", KEY) == [{"event": "asked", "copies": 0}]
+    assert home.lines("prove", KEY) == [{"event": "asked", "copies": 0, "skipped": 0, "wait": 0.0}]
     assert home.lines("pin", KEY, "--none") == [{"event": "unpinned", "count": 0}]
     for wrong in (
         ["expire", KEY], ["pin", KEY], ["pin", KEY, "nobody"], ["priority", "10", KEY],

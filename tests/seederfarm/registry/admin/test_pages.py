@@ -253,9 +253,10 @@ def test_the_page_of_a_worker_has_buttons_that_ask_first(client: Client, name: s
 
 def test_verification_is_asked_for(client: Client) -> None:
     drive = make_drive()
-    assert "no complete copy" in text_of(act(client, DRIVES, "reverify", drive))
+    assert "No copy is complete yet" in text_of(act(client, DRIVES, "reverify", drive))
     make_replica(drive, make_worker())
     assert "Asked 1 complete copy for proof" in text_of(act(client, DRIVES, "reverify", drive))
+    assert f"{drive}: asked a moment ago; again in 5 min" in text_of(act(client, DRIVES, "reverify", drive))
 
 
 def test_a_drive_that_is_edited_is_planned_again_only_when_placement_is_concerned(client: Client) -> None:

@@ -116,7 +116,7 @@ def test_users_that_may_change_drives_may_request_proofs(monkeypatch: pytest.Mon
     staff("view_replica", "view_drive").post(page, data, follow=True)
     assert Event.objects.count() == 0 and not asked
     done = staff("view_replica", "change_drive", name="editor").post(page, data, follow=True)
-    assert "Asked for proof of 1 complete" in done.text
+    assert "Asked 1 complete copy for proof" in done.text
 
 
 def test_an_api_token_is_for_oneself_unless_one_is_a_superuser() -> None:

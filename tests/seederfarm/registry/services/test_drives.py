@@ -203,20 +203,6 @@ def test_a_retired_worker_may_have_nothing_that_no_other_has() -> None:
     assert guarded.drives == 6 and "6 drives that no other worker has" in guarded.why
 
 
-def test_reverify_puts_complete_copies_first_in_the_queue() -> None:
-    drive, other = make_drive(), make_drive()
-    now = timezone.now()
-    worker, second = make_worker(), make_worker()
-    copy = make_replica(drive, worker, last_challenged_at=now)
-    make_replica(drive, second, phase=Replica.Phase.DOWNLOADING, last_challenged_at=now)
-    untouched = make_replica(other, worker, last_challenged_at=now)
-    assert services.reverify([drive], "cli") == 1
-    copy.refresh_from_db()
-    untouched.refresh_from_db()
-    assert copy.last_challenged_at is None
-    assert untouched.last_challenged_at is not None
-
-
 def test_queries_count_copies_and_find_what_is_short_of_them() -> None:
     worker, second = make_worker(), make_worker()
     well, short, broken = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -15,8 +15,15 @@ MAX_REPLICAS = 500
 """Replicas in a report."""
 MAX_EVENTS = 200
 MAX_SAMPLES = 200
+MAX_ENGINES = 64
+"""Engines of which a heartbeat describes each; their sums are of all."""
 
 Percent = Annotated[float, Meta(ge=0, le=100 * 1024)]
+Load = Annotated[float, Meta(ge=0, le=1e6)]
+Nat = Literal["open", "consistent", "random", "unknown"]
+"""What a NAT does with ports (`hypercore.dht.constants.Firewall`)."""
+Address = Annotated[str, Meta(max_length=60, pattern=r"^[0-9A-Fa-f.:\[\]]*$")]
+"""IP address, and port if there is one; empty: not known."""
 
 
 class Phase(StrEnum):
@@ -40,7 +47,11 @@ class HostStats(Message, frozen=True, kw_only=True):
     heartbeat."""
 
     cpu_percent: Percent
-    load: Annotated[float, Meta(ge=0, le=1e6)]
+    load: Load
+    """Of the last minute: processes that run or want to."""
+    load_5: Load | None = None
+    """Of five minutes; None: not known."""
+    load_15: Load | None = None
     cores: Annotated[int, Meta(ge=1, le=4096)]
     memory_bytes: Count
     memory_used_bytes: Count
@@ -48,6 +59,37 @@ class HostStats(Message, frozen=True, kw_only=True):
     disk_free_bytes: Count
     """Of the file system that holds the data."""
     uptime: Seconds
+
+
+class Reach(Message, frozen=True, kw_only=True):
+    """How peers reach an engine, and how it reaches those that are connected."""
+
+    id: Key | None = None
+    """Its public key. None: it does not run."""
+    online: bool = False
+    """Whether DHT nodes answer it."""
+    nat: Nat = "unknown"
+    address: Address = ""
+    """As other nodes see it; without a port if each sees another one."""
+    seen_by: Count = 0
+    """Nodes that reported its address lately."""
+    seen_same: Count = 0
+    """Of those, nodes that agree with `address`."""
+    direct: Count = 0
+    """Connections that need no help."""
+    punched: Count = 0
+    """Connections through a hole in a NAT."""
+    relayed: Count = 0
+    """Connections through a blind relay."""
+
+
+class OneEngine(Reach, frozen=True, kw_only=True):
+    """One engine of a worker."""
+
+    index: Annotated[int, Meta(ge=0, lt=1024)]
+    running: bool
+    hung: bool = False
+    restarts: Count = 0
 
 
 class EngineStats(Message, frozen=True, kw_only=True):
@@ -66,6 +108,8 @@ class EngineStats(Message, frozen=True, kw_only=True):
     stored_bytes: Count
     down_per_second: Annotated[float, Meta(ge=0, le=1e15)]
     up_per_second: Annotated[float, Meta(ge=0, le=1e15)]
+    engines: Annotated[list[OneEngine], Meta(max_length=MAX_ENGINES)] = []
+    """Each of them, as far as they fit."""
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):

@@ -12,6 +12,31 @@ from seederfarm.registry.services.drains import DrainProgress
 from ..reads.looks import of_worker
 
 
+class OneEngine(BaseModel):
+    """One engine of a worker."""
+
+    index: int
+    running: bool
+    hung: bool
+    restarts: int
+    online: bool = Field(description="Whether DHT nodes answer it.")
+    nat: Literal["open", "consistent", "random", "unknown"] = Field(description="What its NAT does to ports.")
+    address: str | None = Field(description="As other nodes see it; without a port if each sees another.")
+    seen_by: int = Field(description="Nodes that reported its address lately.")
+    seen_same: int = Field(description="Of those, nodes that agree.")
+    direct: int = Field(description="Connections that need no help.")
+    punched: int = Field(description="Connections through a hole in a NAT.")
+    relayed: int = Field(description="Connections through a blind relay.")
+
+    @classmethod
+    def of(cls, engine: dict[str, Any]) -> OneEngine:
+        """One entry of `engines` of a heartbeat."""
+        values = {name: engine.get(name, 0) for name in cls.model_fields}
+        return cls(
+            **{**values, "nat": engine.get("nat", "unknown"), "address": engine.get("address") or None}
+        )
+
+
 class Engine(BaseModel):
     """As last reported."""
 
@@ -25,10 +50,11 @@ class Engine(BaseModel):
     stored_bytes: int
     up_per_second: float
     down_per_second: float
+    engines: list[OneEngine]
 
     @classmethod
     def of(cls, engine: dict[str, Any]) -> Engine | None:
-        """The engines' part of a heartbeat, summed over shards; None before the first heartbeat."""
+        """The engines' part of a heartbeat; None before the first heartbeat."""
         if not engine:
             return None
         return cls(
@@ -42,6 +68,7 @@ class Engine(BaseModel):
             stored_bytes=engine.get("stored_bytes", 0),
             up_per_second=engine.get("up_per_second", 0.0),
             down_per_second=engine.get("down_per_second", 0.0),
+            engines=[OneEngine.of(each) for each in engine.get("engines", ())],
         )
 
 
@@ -49,7 +76,9 @@ class Host(BaseModel):
     """As last reported."""
 
     cpu_percent: float
-    load: float
+    load: float = Field(description="Of the last minute.")
+    load_5: float | None = Field(description="Of five minutes.")
+    load_15: float | None
     cores: int
     memory_bytes: int
     memory_used_bytes: int
@@ -62,7 +91,8 @@ class Host(BaseModel):
         """The machine's part of a heartbeat; None before the first heartbeat."""
         if not host:
             return None
-        return cls(**{name: host.get(name, 0) for name in cls.model_fields})
+        loads = {name: host.get(name) for name in ("load_5", "load_15")}
+        return cls(**{**{name: host.get(name, 0) for name in cls.model_fields}, **loads})
 
 
 class WorkerShape(BaseModel):

@@ -44,6 +44,7 @@ class Moment:
     def __init__(self, now: datetime) -> None:
         self._now = now
         self.overview = cache(lambda: farm.overview(self._now))
+        self.status = cache(status)
         self.alerts_mark = cache(lambda: alerts.mark_of(self._now))
         self.minute = cache(lambda: minutes.newest(self._now))
         self.workers = cache(lambda: workers.listed(self._now, retired=False))
@@ -53,7 +54,8 @@ FARM: Final[dict[str, tuple[str, Callable[[Moment], Context]]]] = {
     "farm.overview": ("_overview", lambda moment: {"seen": moment.overview()}),
     "farm.rates": ("_rates", lambda moment: {"measured": moment.minute().farm}),
     "farm.events": ("_events", lambda moment: {"events": moment.overview().events}),
-    "farm.status": ("_status", lambda moment: {"status": status()}),
+    "farm.status": ("_status", lambda moment: {"status": moment.status()}),
+    "farm.network": ("_network", lambda moment: {"status": moment.status()}),
     "farm.alerts": ("_alerts_count", lambda moment: {"alerts": open_alerts()}),
     "alerts.mark": ("_alerts_mark", lambda moment: {"mark": moment.alerts_mark()}),
     "workers.verdict": ("_workers_verdict", lambda moment: {"seen": moment.workers()}),

@@ -22,6 +22,7 @@ from hypercore.printable import visible
 from seederfarm.registry.health_states import Health
 from seederfarm.registry.models import Alert, ControlPulse, Drive, PlanState, Replica, Source, Worker
 from seederfarm.registry.models.history import Severity
+from seederfarm.registry.reach import engines_of, ways_of
 from seederfarm.registry.stored_health import count_by_health
 
 from ..reads.looks import of_worker
@@ -130,12 +131,18 @@ def _workers(now: datetime) -> Iterator[Metric]:
         ("seederfarm_engines_hung", "Engines that run and are silent", _rate(here, "hung")),
     ):
         yield GaugeMetricFamily(name, text, value)
+    heard = (each for worker in here if worker.is_online(now) for each in engines_of(worker.engine))
+    yield _labelled(
+        "seederfarm_peers_by_way", "Connections by how they reach the peer", "way", ways_of(heard)
+    )
     shown = here[:MAX_WORKERS]
     for name, text, of in (
         ("seederfarm_worker_last_seen_timestamp_seconds", "Last heartbeat", _last_seen),
         ("seederfarm_worker_used_bytes", "Bytes of content", lambda worker: worker.used_bytes or 0),
         ("seederfarm_worker_free_bytes", "Bytes that it can still store", lambda w: w.free_bytes or 0),
         ("seederfarm_worker_room_bytes", "Bytes that it may use", room_of),
+        ("seederfarm_worker_load", "Load of its machine in a minute", lambda w: w.host.get("load", 0.0)),
+        ("seederfarm_worker_cores", "Processor cores of its machine", lambda w: w.host.get("cores", 0)),
     ):
         family = GaugeMetricFamily(name, text, labels=["worker"])
         for worker in shown:

@@ -15,6 +15,8 @@ from seederfarm.registry.models import Alert, Worker
 from seederfarm.registry.models.worker import silent_since
 from seederfarm.registry.roles import SEE_FLOWER
 
+from .network import FarmNetwork, farm_network
+
 THEMES: Final = ("", "light", "dark")
 """Values of the cookie `theme`; empty: as the system."""
 MAX_COUNTED: Final = 1000
@@ -66,8 +68,7 @@ class Status:
     """Bytes a second."""
     down: float
     peers: int
-    reachable: int
-    """Workers that peers reach directly."""
+    network: FarmNetwork
     heard_at: Any
     """The newest report of any worker."""
 
@@ -138,16 +139,16 @@ def status() -> Status:
     rows = list(
         Worker.objects.filter(state__in=[Worker.State.ACTIVE, Worker.State.DRAINING])
         .order_by()
-        .values_list("last_seen_at", "engine")
+        .values_list("name", "last_seen_at", "engine")
     )
     since = silent_since(timezone.now())
-    online = [engine for seen, engine in rows if seen is not None and seen >= since]
+    online = [engine for _, seen, engine in rows if seen is not None and seen >= since]
     return Status(
         workers=len(rows),
         online=len(online),
         up=sum(float(engine.get("up_per_second", 0)) for engine in online),
         down=sum(float(engine.get("down_per_second", 0)) for engine in online),
         peers=sum(int(engine.get("connections", 0)) for engine in online),
-        reachable=sum(engine.get("firewalled") is False for engine in online),
-        heard_at=max((seen for seen, _ in rows if seen is not None), default=None),
+        network=farm_network(rows, since),
+        heard_at=max((seen for _, seen, _ in rows if seen is not None), default=None),
     )

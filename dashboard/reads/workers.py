@@ -14,6 +14,7 @@ from workers import units
 
 from .farm import IN_FARM, Sentence, events
 from .looks import Look, of_copy, of_worker
+from .network import Network, Reach, network_of, reach_of
 from .room import Forecast, forecast, room_of
 
 COPIES: Final = 25
@@ -21,15 +22,6 @@ COPIES: Final = 25
 EVENTS: Final = 20
 MAX_DRAINED: Final = 50_000
 """Copies up to which a worker's page computes what a drain would have to move. Ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """How peers reach a worker."""
-
-    tone: str
-    icon: str
-    word: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +64,8 @@ class WorkerPage:
     copies: list[tuple[Replica, Look]]
     events: list[Any]
     drain: DrainProgress | None
+    reach: Reach | None
+    """None: not reported, or the worker is not heard."""
 
 
 def listed(now: datetime, *, retired: bool) -> WorkerList:
@@ -112,6 +106,7 @@ def one(worker: Any, now: datetime) -> WorkerPage:
         copies=[(copy, of_copy(copy, copy.drive, now)) for copy in copies],
         events=events(worker.events.order_by("-id"), EVENTS),
         drain=drain_progress(worker.pk) if moves else None,
+        reach=None if row.is_stale else reach_of(worker.engine),
     )
 
 
@@ -119,19 +114,8 @@ def _row(worker: Any, growth: float | None, now: datetime) -> WorkerRow:
     look = of_worker(worker, now)
     stale = look.word in ("Lost", "Silent") or worker.last_seen_at is None
     full = forecast(worker, growth, now) if worker.state in IN_FARM else None
-    return WorkerRow(worker, look, room_of(worker), _network(worker, is_stale=stale), stale, full)
-
-
-def _network(worker: Worker, *, is_stale: bool) -> Network:
-    engine = worker.engine
-    if is_stale or not engine.get("running"):
-        return Network("is-fail" if worker.state in IN_FARM else "is-idle", "wifi_off", "Not heard")
-    match engine.get("firewalled"):
-        case False:
-            return Network("is-safe", "wifi", "Direct")
-        case True:
-            return Network("is-safe", "wifi_tethering", "Behind a firewall")
-    return Network("is-idle", "wifi_2_bar", "Not known yet")
+    network = network_of(worker.engine, in_farm=worker.state in IN_FARM, is_stale=stale)
+    return WorkerRow(worker, look, room_of(worker), network, stale, full)
 
 
 def _sentence(rows: list[WorkerRow]) -> Sentence:

@@ -24,7 +24,15 @@ from farmwire.join import JoinToken
 from farmwire.message import decode, to_builtins
 from farmwire.rejection import MessageRejected, RejectReason
 from farmwire.replay import WINDOW, ReplayWindow
-from farmwire.report import MAX_REPLICAS, ReplicaReport, Report
+from farmwire.report import (
+    MAX_ENGINES,
+    MAX_REPLICAS,
+    EngineStats,
+    HostStats,
+    OneEngine,
+    ReplicaReport,
+    Report,
+)
 from hypercore.crypto import KeyPair
 
 CONTROL, WORKER, OTHER = (KeyPair.from_seed(bytes([i]) * 32) for i in range(1, 4))
@@ -224,6 +232,48 @@ def test_a_report_that_makes_no_sense_is_refused_with_the_field_named(change: di
     replica = to_builtins(ReplicaReport(key="ab" * 32, phase="complete", observed_at=NOW)) | change
     with pytest.raises(MessageRejected, match=next(iter(change))):
         decode({"replicas": [replica]}, Report)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nat": "wide open"},
+        {"address": "<b>1.2.3.4</b>"},
+        {"address": "1" * 61},
+        {"direct": -1},
+        {"punched": 1e300},
+        {"relayed": float("nan")},
+        {"index": 1024},
+        {"id": "no key"},
+    ],
+)
+def test_an_engine_that_reports_nonsense_of_its_network_is_refused(change: dict[str, Any]) -> None:
+    honest = {"index": 0, "running": True, "nat": "open", "address": "[2001:db8::1]:49737", "direct": 10**6}
+    assert decode(honest, OneEngine).direct == 10**6
+    with pytest.raises(MessageRejected):
+        decode(honest | change, OneEngine)
+
+
+@pytest.mark.parametrize("load", [float("nan"), float("inf"), -0.1, 2e6])
+def test_a_load_that_no_machine_has_is_refused(load: float) -> None:
+    host = {
+        "cpu_percent": 1.0, "load": 0.1, "cores": 1, "memory_bytes": 1, "memory_used_bytes": 1,
+        "disk_bytes": 1, "disk_free_bytes": 1, "uptime": 1.0,
+    }  # fmt: skip
+    assert decode(host, HostStats).load_15 is None
+    with pytest.raises(MessageRejected):
+        decode(host | {"load_15": load}, HostStats)
+
+
+def test_more_engines_than_a_worker_has_are_refused() -> None:
+    engine = {"index": 0, "running": True}
+    stats = {
+        "running": True, "shards": 1, "restarts": 0, "connections": 0, "firewalled": None, "rss_bytes": 0,
+        "stored_bytes": 0, "down_per_second": 0.0, "up_per_second": 0.0,
+    }  # fmt: skip
+    assert len(decode(stats | {"engines": [engine] * MAX_ENGINES}, EngineStats).engines) == MAX_ENGINES
+    with pytest.raises(MessageRejected):
+        decode(stats | {"engines": [engine] * (MAX_ENGINES + 1)}, EngineStats)
 
 
 def test_a_report_with_too_many_replicas_is_refused() -> None:

@@ -25,6 +25,7 @@ class NatPeer:
         self._bootstrap = bootstrap
         self._nodes: dict[str, asyncio.Task[DhtNode]] = {}
         self._servers: list[Server] = []
+        self._accepted: list[SecretConnection] = []
 
     async def open(self, name: str) -> dict[str, Any]:
         node = await self._node(name)
@@ -33,7 +34,7 @@ class NatPeer:
     async def serve(self, name: str, relay: str | None = None) -> dict[str, Any]:
         node = await self._node(name)
         node.relay_through = None if relay is None else bytes.fromhex(relay)
-        server = await node.listen(node.key_pair, _echo)
+        server = await node.listen(node.key_pair, self._echo)
         self._servers.append(server)
         return {"key": server.public_key.hex()}
 
@@ -56,8 +57,17 @@ class NatPeer:
             return {"failed": f"{type(error).__name__}: {error}{where}"}
         assert connection.remote_address is not None
         host, port = connection.remote_address
+        way = connection.way
         connection.close()
-        return {"ms": round(ms), "host": host, "port": port}
+        return {"ms": round(ms), "host": host, "port": port, "way": way}
+
+    async def way(self) -> dict[str, Any]:
+        """How the client reached us that came last."""
+        return {"way": self._accepted[-1].way}
+
+    def _echo(self, connection: SecretConnection) -> None:
+        self._accepted.append(connection)
+        connection.on_message = connection.send
 
     async def close(self) -> None:
         for task in self._nodes.values():
@@ -74,10 +84,6 @@ class NatPeer:
         await node.bootstrapped(timeout=20)
         await node.test_reachability()  # which it does itself, a few seconds later
         return node
-
-
-def _echo(connection: SecretConnection) -> None:
-    connection.on_message = connection.send
 
 
 async def _send_and_hear_back(connection: SecretConnection, size: int) -> None:

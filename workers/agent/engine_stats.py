@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from farmwire.report import EngineStats
+from farmwire.report import MAX_ENGINES, EngineStats, OneEngine, Reach
 
 from .host import rss_of
 from .shard import Shard
@@ -50,4 +50,16 @@ def engine_stats(shards: Sequence[Shard]) -> EngineStats:
         stored_bytes=stored_bytes(shards),
         down_per_second=float(sum(each.get("down", 0) for each in facts)),
         up_per_second=float(sum(each.get("up", 0) for each in facts)),
+        engines=[_one(shard) for shard in shards[:MAX_ENGINES]],
+    )
+
+
+def _one(shard: Shard) -> OneEngine:
+    reach = shard.facts.get("reach", {})
+    return OneEngine(
+        index=shard.index,
+        running=shard.running and not shard.hung,
+        hung=shard.running and shard.hung,
+        restarts=shard.restarts,
+        **{name: reach[name] for name in Reach.__struct_fields__ if name in reach},
     )

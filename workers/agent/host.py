@@ -12,11 +12,14 @@ from farmwire.report import HostStats
 
 def host_stats(data: Path) -> HostStats:
     """Current statistics; `cpu_percent` since the previous call."""
+    load, load_5, load_15 = psutil.getloadavg()
     memory = psutil.virtual_memory()
     disk = psutil.disk_usage(str(data))
     return HostStats(
         cpu_percent=psutil.cpu_percent(interval=None),
-        load=psutil.getloadavg()[0],
+        load=load,
+        load_5=load_5,
+        load_15=load_15,
         cores=psutil.cpu_count() or 1,
         memory_bytes=memory.total,
         memory_used_bytes=memory.total - memory.available,

@@ -27,6 +27,13 @@ def test_agreeing_nodes_give_host_and_port():
     assert nat.addresses == (Address("9.9.9.9", 1000),)
 
 
+def test_nodes_that_agree_with_the_derived_address_are_counted():
+    assert NatSampler().agreeing == 0
+    liar = _sampled(*[("9.9.9.9", 1000)] * 5, ("6.6.6.6", 1000))
+    assert (liar.host, liar.agreeing, len(liar)) == ("9.9.9.9", 5, 6)
+    assert _sampled(("9.9.9.9", 1), ("9.9.9.9", 2), ("9.9.9.9", 3)).agreeing == 3
+
+
 def test_another_port_every_time_is_a_random_nat():
     nat = _sampled(*(("9.9.9.9", port) for port in range(1000, 1006)))
     assert (nat.host, nat.port) == ("9.9.9.9", 0)

@@ -15,7 +15,10 @@ from .django_setup import ACTOR, database_failures, open_farm
 from .output import ago, json_lines, json_option, plain, rows, table_of
 
 if TYPE_CHECKING:
+    from ...registry.models import Worker
     from ...registry.services.drains import DrainProgress
+
+LOADS: Final = ("load", "load_5", "load_15")
 
 WORKER_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("seederfarm.cli.worker.run:run", "Run a worker on this machine."),
@@ -33,6 +36,7 @@ def workers(as_json: bool) -> None:
     open_farm()
     from ...registry.models import Worker
     from ...registry.queries import with_load
+    from ...registry.reach import engines_of, ways_of
     from ...registry.services.drains import drain_progress
 
     now = datetime.now(UTC)
@@ -56,13 +60,21 @@ def workers(as_json: bool) -> None:
                 "free_bytes": worker.free_bytes,
                 "software": worker.software,
                 "engine": _engine(worker.engine),
+                "network": _network(worker, now),
+                "peers": ways_of(engines_of(worker.engine)),
+                "engines": worker.engine.get("engines", []),
+                "load": [worker.host[name] for name in LOADS if worker.host.get(name) is not None],
+                "cores": worker.host.get("cores"),
                 "last_seen_at": worker.last_seen_at,
                 "drain": _drain(drains.get(worker.pk)),
             }
             for worker in found
         )
         return
-    grid = table_of("name", "state", "seen", "zone", "#copies", "#complete", "#used", "#free", "software")
+    grid = table_of(
+        "name", "state", "seen", "zone", "network", "#peers", "#load", "#copies", "#complete", "#used",
+        "#free", "software",
+    )  # fmt: skip
     for worker in found:
         grid.add_row(
             plain(worker.name),
@@ -72,6 +84,9 @@ def workers(as_json: bool) -> None:
             + (", ENGINE DOWN" if _engine(worker.engine) == "down" else ""),
             ago(worker.last_seen_at, now),
             plain(worker.zone),
+            _network(worker, now) or "–",
+            f"{worker.engine.get('connections', 0):,}" if worker.is_online(now) else "–",
+            _load(worker.host) if worker.is_online(now) else "–",
             f"{worker.copies:,}",
             f"{worker.complete:,}",
             "–" if worker.used_bytes is None else units.format_size(worker.used_bytes),
@@ -91,6 +106,19 @@ def _drain(progress: DrainProgress | None) -> dict[str, object] | None:
     if progress is None:
         return None
     return {**progress._asdict(), "eta_seconds": progress.eta_seconds}
+
+
+def _network(worker: Worker, now: datetime) -> str:
+    """How peers reach it; empty for one that is not heard."""
+    from ...registry.reach import Reachability, reachability_of
+
+    found = reachability_of(worker.engine) if worker.is_online(now) else Reachability.NOT_HEARD
+    return "" if found is Reachability.NOT_HEARD else found.lower()
+
+
+def _load(host: dict[str, Any]) -> str:
+    """Of the last minute, and the cores that share it."""
+    return f"{host['load']:.2f}/{host['cores']}" if "load" in host and "cores" in host else "–"
 
 
 def _engine(engine: dict[str, Any]) -> str:

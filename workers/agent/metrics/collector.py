@@ -51,6 +51,7 @@ FACTS: Final = (
 )
 SILENT_HEARTBEATS: Final = 4
 """Heartbeats that the broker has not taken after which a worker is not ready."""
+WAYS: Final = ("direct", "punched", "relayed")
 LIMIT_NAMES: Final = ("disk", "up", "down", "peers", "files")
 
 
@@ -150,6 +151,14 @@ def _engines(shards: Iterable[Shard]) -> Iterator[Metric]:
     for name, fact, text, scale in FACTS:
         yield _gauge(name, text, ((s, scale * float(each[fact])) for s, each in facts if fact in each))
     yield from _limits(facts)
+    ways = GaugeMetricFamily(
+        "seederfarm_engine_peers", "Connections by how they reach the peer", labels=["engine", "way"]
+    )
+    for shard, each in facts:
+        for way in WAYS:
+            if way in each.get("reach", {}):
+                ways.add_metric([str(shard.index), way], each["reach"][way])
+    yield ways
     for name, text in NETWORK.items():
         numbers = ((s, each.get("network", {})) for s, each in facts)
         yield _gauge(name, text, ((s, each[name]) for s, each in numbers if name in each))

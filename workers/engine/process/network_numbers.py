@@ -6,10 +6,29 @@ cost something for each block or packet are left out.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypercore.aio.cores.corestore import Corestore
 from hypercore.aio.swarm.swarm import Swarm
 
 Numbers = dict[str, int]
+
+
+def reach_of(swarm: Swarm) -> dict[str, object]:
+    """How peers reach a running engine, by the names of `farmwire.report.Reach`."""
+    node, ways = swarm.node, Counter(connection.way for connection in swarm.connections)
+    nat = node.core.nat
+    return {
+        "id": swarm.public_key.hex(),
+        "online": swarm.online,
+        "nat": node.profile().firewall.name.lower(),
+        "address": f"{nat.host}:{nat.port}" if nat.host and nat.port else nat.host or "",
+        "seen_by": len(nat),
+        "seen_same": nat.agreeing,
+        "direct": ways["direct"],
+        "punched": ways["punched"],
+        "relayed": ways["relayed"],
+    }
 
 
 def network_numbers(swarm: Swarm, cores: Corestore) -> Numbers:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..launch import EngineParts
 from ..model.rate import Rate
-from .network_numbers import network_numbers
+from .network_numbers import network_numbers, reach_of
 from .replica_reports import ReplicaReports
 from .stalls import StallMeter
 
@@ -88,6 +88,7 @@ class StatusLines:
                         "max_stall_ms": stalls.stall,
                         "max_busy_ms": stalls.busy,
                         "limits": [asdict(limit) for limit in limits.status()],
+                        "reach": reach_of(self._parts.swarm),
                         "network": network_numbers(self._parts.swarm, self._parts.cores),
                     }
                 )

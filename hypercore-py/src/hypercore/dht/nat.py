@@ -66,6 +66,13 @@ class NatSampler:
         return size - (0 if size < 4 else 1 if size < 8 else 2 if size < 12 else 3)
 
     @property
+    def agreeing(self) -> int:
+        """Nodes that see us at our derived address, or at another port of our derived host."""
+        if self.host is None:
+            return 0
+        return sum(seen.host == self.host and self.port in (0, seen.port) for seen in self._samples.values())
+
+    @property
     def firewall(self) -> Firewall:
         """The kind of NAT, as reported to a peer that punches through it."""
         if self.host is None or len(self._samples) < MIN_SAMPLES:

@@ -308,6 +308,7 @@ class ServerCore:
                 return self._abort(session, now, HandshakeStatus.TRY_LATER)
             if not puncher.start(profile.firewall, now):
                 return self._abort(session, now)
+            session.punched = True
             if random:
                 session.random = True
                 self._random_punches.start()

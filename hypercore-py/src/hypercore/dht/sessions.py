@@ -84,6 +84,8 @@ class Session:
     """Hosts from which its bytes may come, as the table has them."""
     relay: bool = False
     """Whether it may use a blind relay, also when punching fails."""
+    punched: bool = False
+    """Whether both sides have begun to punch."""
     random: bool = False
     """Whether it counts as a punch through a random NAT (MAX_RANDOM_PUNCHES)."""
     round: int = 0

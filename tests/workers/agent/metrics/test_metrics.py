@@ -14,7 +14,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from farmwire.message import decode, to_builtins
 from farmwire.rejection import MessageRejected, RejectReason
+from farmwire.report import Heartbeat
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import BootstrapNode
 from workers.agent.agent import Agent
@@ -31,6 +33,8 @@ LINE = {
     "max_stall_ms": 250.0, "max_busy_ms": 125.0, "network": dict.fromkeys(NETWORK, 9),
     "limits": [{"limit": "disk", "value": 70, "max": 100, "reached": False, "text": ""},
                {"limit": "evil\n", "value": 70, "max": 100, "reached": False, "text": ""}],
+    "reach": {"id": KEY, "online": True, "nat": "consistent", "address": "203.0.113.4:4000", "seen_by": 6,
+              "seen_same": 5, "direct": 1, "punched": 2, "relayed": 0, "evil": 1},
 }  # fmt: skip
 
 
@@ -100,6 +104,18 @@ def test_the_numbers_of_an_engine_have_the_names_of_the_official_packages(agent:
     assert found[("seederfarm_worker_copies", ("assigned",))] == 1
     assert found[("seederfarm_worker_reports_waiting", ("copies",))] == 1
     assert found[("process_resident_memory_bytes", ())] > 0
+    assert found[("seederfarm_engine_peers", ("0", "punched"))] == 2
+    assert found[("seederfarm_engine_peers", ("0", "relayed"))] == 0
+
+
+def test_a_heartbeat_says_how_each_engine_is_reached(agent: Agent) -> None:
+    hear(agent, LINE)
+    beat = agent.heartbeat()
+    assert beat.host.load_15 is not None
+    (engine,) = beat.engine.engines
+    assert (engine.id, engine.nat, engine.address) == (KEY, "consistent", "203.0.113.4:4000")
+    assert (engine.seen_same, engine.seen_by, engine.punched) == (5, 6, 2)
+    decode(to_builtins(beat), Heartbeat)  # as control does
 
 
 def test_no_label_holds_a_key_or_a_name_that_an_engine_invents(agent: Agent) -> None:

@@ -93,7 +93,9 @@ def test_a_quota_stops_downloads_and_a_larger_one_lets_them_go_on(
     child.wait_status(first["key"], "complete")
     child.send("configure", quota_bytes=10_000, headroom_bytes=0)
     assert child.wait_event("error", code="NO_ROOM")["key"] is None
-    child.wait_event("engine", held=True)
+    reach = child.wait_event("engine", held=True)["reach"]
+    assert reach["online"]
+    assert (reach["direct"], reach["punched"], reach["relayed"]) == (1, 0, 0), "the publisher is connected"
     seen = len(child.events)
     publisher.append("thing", [(f"more {i}", 1_000) for i in range(30)])
     child.wait_for(

@@ -97,6 +97,8 @@ class ConnectAttempt:
         self._fast_open = fast_open
         self._own_relay = None if relay is None else RelayThrough(relay, context.rng.randbytes(32))
         self._rendezvous: Rendezvous | None = None
+        self._punch_from: tuple[Address, ...] | None = None
+        """If a hole is punched: addresses of our own network, which need none. None: none is punched."""
         self._handshake = ClientHandshake(key_pair, public_key, context.rng.randbytes)
         self._request = b""
         self._tried: list[Address] = []
@@ -256,6 +258,7 @@ class ConnectAttempt:
             # A server that finds punching hopeless gives us up, though we may be about to arrive over the LAN
             wait = LAN_HEAD_START_SECONDS if route.lan else 0.0
             ways.append(_collect_failure(_after(wait, punch.run()), failures))
+            self._punch_from = route.lan
         theirs = contact.payload.relay_through
         relay = theirs or self._own_relay
         if relay is not None:
@@ -326,6 +329,8 @@ class ConnectAttempt:
         connection = SecretConnection(
             stream, contact.result, loop=self._context.endpoint.loop, random=self._context.rng.randbytes
         )
+        connection.punched = self._punch_from is not None and path.address not in self._punch_from
+        connection.is_relay = None if rendezvous is None else rendezvous.passes
         if relayed is not None:
             close_relay_with(stream, relayed)
         return connection

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from ...crypto import KeyPair
-from ...dht.address import Address
+from ...dht.address import Address, is_private
 from ...dht.incoming_request import Inbound
 from ...dht.messages import NoisePayload
 from ...dht.punch_probes import PUNCH
@@ -159,7 +159,11 @@ class Server:
         arrival = self._arrivals.pop(session)
         self._close_holes(session, keep=arrival.stream.socket)
         # Not from within the reading of packets: the application may do anything
-        self._context.endpoint.loop.call_soon(self._hand_over, arrival.take())
+        connection = arrival.take()
+        address = connection.remote_address
+        connection.punched = session.punched and address is not None and not is_private(address[0])
+        connection.is_relay = None if arrival.rendezvous is None else arrival.rendezvous.passes
+        self._context.endpoint.loop.call_soon(self._hand_over, connection)
 
     def _hand_over(self, connection: SecretConnection) -> None:
         if self.closed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..._types import Buffer
 from ...connection import Connection
@@ -17,13 +17,16 @@ from .udx_transport import StreamTransport
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
 
-__all__ = ["CLOSE_TIMEOUT", "KEEP_ALIVE", "Connection", "SecretConnection"]
+__all__ = ["CLOSE_TIMEOUT", "KEEP_ALIVE", "Connection", "SecretConnection", "Way"]
 
 KEEP_ALIVE = 5.0
 """Seconds without a write after which an empty message is sent (hyperdht index.js:21)."""
 
 CLOSE_TIMEOUT = 15.0
 """Seconds that a peer gets to end its side after we have ended ours."""
+
+Way = Literal["direct", "punched", "relayed"]
+"""How packets reach the peer: without help, through a hole punched in a NAT, or through a blind relay."""
 
 
 class SecretConnection:
@@ -51,6 +54,10 @@ class SecretConnection:
         self.bytes_out = 0
         self.messages_in = 0
         self.messages_out = 0
+        self.punched = False
+        """Whether a hole was punched for it."""
+        self.is_relay: Callable[[tuple[str, int]], bool] | None = None
+        """Whether an address is the blind relay's. None: it has none."""
         self.on_drain: Callable[[], None] | None = None
         self._loop = loop
         self._secret = SecretStream(result, random)
@@ -113,6 +120,14 @@ class SecretConnection:
     @property
     def bytes_in(self) -> int:
         return self.stream.core.bytes_in
+
+    @property
+    def way(self) -> Way:
+        """How its packets reach the peer now: a relayed connection may move to a hole."""
+        address = self.remote_address
+        if address is not None and self.is_relay is not None and self.is_relay(address):
+            return "relayed"
+        return "punched" if self.punched else "direct"
 
     @property
     def rtt(self) -> float | None:

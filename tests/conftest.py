@@ -18,7 +18,7 @@ from .support.redis import RedisServer
 from .support.require import require
 from .support.seed_process import SeedProcess
 
-settings.register_profile("fast", deadline=None, max_examples=25)
+settings.register_profile("fast", deadline=None, max_examples=15)
 """That of `./farm test --fast`."""
 
 SERVERS = {"official_peers", "processes", "redis_program", "postgres_server", "networks"}

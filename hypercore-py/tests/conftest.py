@@ -7,7 +7,7 @@ from hypothesis import settings
 
 settings.register_profile("hypercore", deadline=None)
 settings.load_profile("hypercore")
-settings.register_profile("fast", deadline=None, max_examples=25)
+settings.register_profile("fast", deadline=None, max_examples=15)
 
 # A shell starts programs in the background with Ctrl-C ignored, and they pass that on to their children: the
 # examples would not end.

@@ -131,6 +131,7 @@ def test_a_prefix_of_any_length_takes_no_pages() -> None:
     assert peak < 2000
 
 
+@pytest.mark.slow
 def test_any_stretch_takes_two_pages_at_most_and_no_time() -> None:
     """What alternates between everything and one bit less costs the same as one bit."""
     field = Bitfield(max_pages=4)

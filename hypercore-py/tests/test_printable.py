@@ -6,7 +6,7 @@ import pytest
 
 from hypercore.printable import _HIDDEN, json_text
 
-HIDDEN = [chr(number) for number in range(0x110000) if _HIDDEN.match(chr(number))]
+HIDDEN = _HIDDEN.findall("".join(map(chr, range(0x110000))))
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

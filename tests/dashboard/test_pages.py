@@ -74,6 +74,7 @@ def test_a_viewer_changes_nothing(viewer: Client) -> None:
     assert "Prove now" not in text_of(shown) and "Admin" not in text_of(shown)
 
 
+@pytest.mark.slow
 def test_the_number_of_queries_does_not_grow_with_the_farm(viewer: Client) -> None:
     def count() -> dict[str, int]:
         found = {}

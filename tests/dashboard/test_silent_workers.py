@@ -20,6 +20,7 @@ from .farm import a_worker
 pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("late", "online"), [(-5, True), (5, False)])
 def test_a_worker_is_silent_after_the_same_time_everywhere(late: int, online: bool) -> None:
     now = timezone.now()

@@ -28,6 +28,7 @@ def scattered(count: int) -> RemoteSource:
     return RemoteSource(scattered_blocks(count))
 
 
+@pytest.mark.slow
 def test_a_listing_waits_for_a_small_part_of_its_blocks() -> None:
     for reverse in (False, True):
         source = scattered(5000)

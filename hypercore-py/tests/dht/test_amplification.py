@@ -109,6 +109,7 @@ def test_a_reader_who_asks_once_gets_the_whole_answer(command: int) -> None:
     assert len(reply) > 10 * len(request.encode()), "that is what has to be bounded"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", LARGE)
 def test_forged_requests_make_little_of_a_full_store(command: int) -> None:
     """A second of them in the name of one network, then a minute."""
@@ -126,6 +127,7 @@ def test_forged_requests_make_little_of_a_full_store(command: int) -> None:
     assert sent <= MAX_REPLY_FACTOR * asked + largest
 
 
+@pytest.mark.slow
 def test_answers_to_many_networks_are_bounded_together() -> None:
     node, asked, sent = Node(), 0, 0
     for number in range(20_000):

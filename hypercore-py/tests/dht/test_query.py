@@ -226,6 +226,7 @@ def test_made_up_addresses_neither_enter_the_result_nor_trap_the_query():
     assert len(set(_found(query)) & set(_nearest(honest, target))) >= BUCKET_SIZE - 1
 
 
+@pytest.mark.slow
 def test_remembered_addresses_of_one_query_are_bounded():
     network = Network(seed=13)
     counter = iter(range(10**9))

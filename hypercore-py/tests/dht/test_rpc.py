@@ -187,6 +187,7 @@ def test_answer_to_a_request_that_was_not_sent_yet_is_ignored():
     assert calls.answer(waiting.tid, 0.1) is None
 
 
+@pytest.mark.slow
 def test_calls_in_flight_are_bounded():
     calls = Calls()
     for _ in range(MAX_CALLS):

@@ -217,6 +217,7 @@ def test_a_value_belongs_to_who_has_set_it_last_and_ends_with_its_lifetime():
     assert values.size == 0 and len(values) == 0
 
 
+@pytest.mark.slow
 def test_an_entry_takes_no_more_memory_than_it_is_charged_for():
     tracemalloc.start()
     try:

@@ -32,20 +32,18 @@ def test_a_network_has_its_share_however_many_hosts_it_has(rates):
 @both
 def test_networks_that_send_many_leave_a_share_for_others(rates):
     budget, done = WorkBudget(rates), 0
-    for second in range(10):
+    for second in range(4):
         for flood in range(20):
-            done += sum(
-                budget.take(f"6.6.{flood}.1", float(second)) for _ in range(2 * rates.network.per_second)
-            )
+            done += sum(budget.take(f"6.6.{flood}.1", float(second)) for _ in range(rates.network.per_second))
         for newcomer in range(min(250, rates.newcomers.per_second) // 2):
             assert budget.take(f"8.{second}.{newcomer}.1", float(second)), "a client that comes first"
-    assert done <= rates.together.burst + 9 * rates.together.per_second + 20 * rates.newcomer
+    assert done <= rates.together.burst + 3 * rates.together.per_second + 20 * rates.newcomer
 
 
 @both
 def test_all_together_cannot_take_more_than_a_part_of_a_processor(rates):
     budget = WorkBudget(rates)
-    hosts = [f"{high}.{low}.1.1" for high in range(1, 100) for low in range(250)]
+    hosts = [f"{high}.{low}.1.1" for high in range(1, 30) for low in range(250)]
     assert sum(budget.take(host, 0.0) for host in hosts) == rates.together.burst + rates.newcomers.burst
     again = sum(budget.take(host, 1.0) for host in hosts)
     assert again == rates.together.per_second + rates.newcomers.per_second

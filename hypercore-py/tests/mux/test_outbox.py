@@ -142,6 +142,7 @@ def test_a_channel_that_has_answers_to_make_has_a_turn_even_if_input_has_used_up
     assert not muxer.waits
 
 
+@pytest.mark.slow
 def test_a_thousand_channels_that_wait_take_their_turns_in_no_time() -> None:
     class Waiting(Recorder):
         def channel_writable(self, now: float) -> None:

@@ -156,6 +156,7 @@ def test_all_peers_together_are_bounded_and_the_largest_makes_room() -> None:
     assert budget.held == 0
 
 
+@pytest.mark.slow
 def test_a_storm_of_ranges_costs_microseconds() -> None:
     """255 KB of them took 25 s while pages of ones were made one by one."""
     peer = Availability(FieldBudget())

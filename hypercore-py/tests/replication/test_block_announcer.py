@@ -86,6 +86,7 @@ def test_blocks_are_announced_when_they_are_durable_and_not_before() -> None:
     assert script.wait(FLUSH_AFTER) == [Range(start=7)]
 
 
+@pytest.mark.slow
 def test_new_blocks_are_announced_only_to_peers_that_want_their_region() -> None:
     world = World()
     part = partial(world, 5000, [])

@@ -325,6 +325,7 @@ def test_peers_that_never_answer_can_delay_it_for_so_long_only(world: World) -> 
     assert state(reader) == (True, 97, 3)
 
 
+@pytest.mark.slow
 def test_a_source_that_comes_again_and_again_can_delay_it_for_so_long_only(world: World) -> None:
     """It has given a block once, and offers the missing ones, but is gone before a request fails."""
     writer = cleared_writer(world)

@@ -236,6 +236,7 @@ def test_idle_cores_have_no_deadline_no_output_and_no_events() -> None:
     assert [pair.messages_sent for pair in pairs] == before
 
 
+@pytest.mark.slow
 def test_an_idle_channel_costs_little_memory() -> None:
     world = World()
     core = world.writer(20).core

@@ -363,6 +363,7 @@ def test_back_offs_are_bounded() -> None:
     assert max(record.refuse(1, 0.0) for _ in range(100)) == MAX_BACKOFF
 
 
+@pytest.mark.slow
 def test_what_is_remembered_is_bounded() -> None:
     suspicions = Suspicions()
     assert suspicions.ended(PEER, CORE, range(10 * MAX_SUSPECTS), 0.0) == []

@@ -191,6 +191,7 @@ def test_wants_count_for_the_backlog() -> None:
     assert not script.pair.connected
 
 
+@pytest.mark.slow
 def test_cancelled_requests_do_not_pile_up() -> None:
     world = World()
     script = world.script(world.writer(10))

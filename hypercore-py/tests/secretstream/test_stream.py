@@ -272,6 +272,7 @@ def test_bytes_behind_a_frame_that_waits_are_not_copied_with_each_feed() -> None
     assert (parser.held_bytes, parser.next_frame()) == (0, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("waiting", [b"", frame(b"waits")], ids=["nothing waits", "a frame waits"])
 def test_many_short_chunks_are_held_in_few_objects(waiting: bytes) -> None:
     parser = FrameParser()

@@ -202,6 +202,7 @@ def test_topic_joined_again_while_it_is_unannounced_is_announced_again():
     assert made.take(1.5) is topic and topic.action is Action.ANNOUNCE
 
 
+@pytest.mark.slow
 def test_thousands_of_topics_never_burst():
     made = schedule()
     for number in range(10_000):

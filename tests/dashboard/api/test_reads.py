@@ -43,6 +43,7 @@ def test_every_read_answers_as_the_document_says_on_an_empty_and_a_full_farm(rea
         assert reader("GET", address).status == 200, address
 
 
+@pytest.mark.slow
 def test_the_number_of_queries_does_not_grow(reader: ApiClient) -> None:
     populate()
     reader("GET", "farm")
@@ -142,6 +143,7 @@ def test_a_worker_is_found_by_its_id_too(reader: ApiClient) -> None:
     assert reader("GET", "workers/%00").status == 422
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sort", [sign + name for name in COLUMNS for sign in ("", "-")])
 def test_pages_by_cursor_show_every_drive_once_in_every_order(reader: ApiClient, sort: str) -> None:
     populate()

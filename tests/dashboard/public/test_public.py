@@ -113,6 +113,7 @@ def test_answers_are_kept_by_caches_and_change_with_the_drive() -> None:
     assert changed.status_code == 200
 
 
+@pytest.mark.slow
 def test_an_address_gets_so_many_answers_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(pages, "monotonic", lambda: now[0])

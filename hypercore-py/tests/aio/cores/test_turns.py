@@ -6,6 +6,8 @@ import asyncio
 import weakref
 from collections.abc import Callable
 
+import pytest
+
 from hypercore.aio.cores.debts import Debt
 from hypercore.aio.cores.turns import (
     ACTIVE_SECONDS,
@@ -131,6 +133,7 @@ def test_a_peer_that_keeps_us_busy_alone_gets_its_share_and_no_more() -> None:
     assert found[0].spent < MAX_DEBT_SECONDS * 2 + 2 * DEBT_SHARE * total
 
 
+@pytest.mark.slow
 def test_of_those_in_debt_who_owes_less_comes_first() -> None:
     """A moment of a newcomer does not wait for as many turns as there are others."""
     busy: list[Busy] = []

@@ -191,6 +191,7 @@ def test_it_is_found_out_unless_it_is_given(monkeypatch, options, firewalled):
     run(scene, **options)
 
 
+@pytest.mark.slow
 def test_contacts_are_bounded():
     async def scene(net, node):
         for number in range(3 * reachability_watch.MAX_CONTACTS):

@@ -55,8 +55,8 @@ const dht = node(keyPair)
 const directory = one('storage') || temporary()
 const store = new Corestore(directory, { active: !one('passive') })
 const wakeup = new Wakeup()
-const peering = new BlindPeering(dht, store, {
-  keys: servers, mirrors: servers, wakeup, pick: Number(one('pick') || 2), batchIdleWait: 400, batchMaxWait: 1500
+const peering = new BlindPeering(old ? { dht, keyPair, connections: new Set() } : dht, store, {
+  keys: servers, wakeup, pick: Number(one('pick') || 2), batchIdleWait: 400, batchMaxWait: 1500
 })
 const things = new Map()
 const logs = []
@@ -158,7 +158,7 @@ async function add ({ name, announce, priority, referrer, target, pick }) {
   const opts = { announce, priority, referrer: referrer && id.decode(referrer), target: target && id.decode(target), pick }
   for (const key of Object.keys(opts)) if (opts[key] === undefined) delete opts[key]
   if (it.base) await (peering.addAutobase || peering.addAutobaseBackground).call(peering, it.base, opts)
-  else for (const core of it.cores) await peering.addCore(core, opts)
+  else for (const core of it.cores) await (old ? peering.addCore(core, core.key, opts) : peering.addCore(core, opts))
   return status()
 }
 

@@ -15,9 +15,10 @@ import uvloop
 from hypercore.aio.net.handshake import secure
 from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.aio.net.udp_socket import Endpoint, UdpSocket
-from hypercore.aio.net.udx_transport import StreamTransport
+from hypercore.aio.net.udx_transport import AcceptHook, StreamTransport
 from hypercore.crypto import KeyPair
 from hypercore.secretstream import UnorderedBox
+from support.aio_streams import listen
 from support.official_packages import official_packages
 from support.official_udx import BadNetwork, Official, block, content_hash
 
@@ -54,10 +55,13 @@ class Ours:
 
     def collect(self) -> None:
         stream = self.stream
-        stream.on_data = self.take_all
-        stream.on_message = self.messages.put_nowait
-        stream.on_end = self.ended.set
-        stream.on_close = self.closed.set_result
+        listen(
+            stream,
+            on_data=self.take_all,
+            on_message=self.messages.put_nowait,
+            on_end=self.ended.set,
+            on_close=self.closed.set_result,
+        )
 
     def listen(self, connection: SecretConnection) -> None:
         connection.on_message = self.take
@@ -73,7 +77,10 @@ class Ours:
 
     async def send(self, write: Callable[[bytes], bool], target: Any, blocks: int, size: int) -> None:
         drained = asyncio.Event()
-        target.on_drain = drained.set
+        if isinstance(target, StreamTransport):
+            listen(target, on_drain=drained.set)
+        else:
+            target.on_drain = drained.set
         for number in range(blocks):
             if not write(block(number, size)):
                 drained.clear()
@@ -82,12 +89,17 @@ class Ours:
 
 @asynccontextmanager
 async def joined(
-    official: Official, *, network: BadNetwork | None = None, connect: bool = True, **options: Any
+    official: Official,
+    *,
+    network: BadNetwork | None = None,
+    connect: bool = True,
+    accept: AcceptHook | None = None,
+    **options: Any,
 ) -> AsyncIterator[Ours]:
     """Our stream and the official one, connected."""
     endpoint = Endpoint(**options)
     udp = endpoint.bind("127.0.0.1")
-    ours = Ours(endpoint, StreamTransport(endpoint))
+    ours = Ours(endpoint, StreamTransport(endpoint, accept=accept))
     ours.collect()
     there, back = official.address, udp.local_address
     if network is not None:
@@ -231,6 +243,7 @@ def test_sealed_messages_beside_the_secret_stream_are_understood_both_ways() -> 
                 ours.stream, is_initiator=False, key_pair=KeyPair.from_seed(os.urandom(32))
             )
             connection.on_message = ours.take
+            listen(ours.stream, on_message=ours.messages.put_nowait)
             await official.wait("open")
             box = UnorderedBox(connection.result, os.urandom)
             ours.stream.send_message(box.seal(b"sealed by us"))
@@ -288,15 +301,14 @@ def test_heartbeats_are_answered_both_ways() -> None:
 def test_data_that_comes_before_we_connect_is_taken_from_an_address_that_we_accept() -> None:
     async def main() -> None:
         official = await Official.start(endBack=True)
-        async with joined(official, connect=False) as ours:
-            asked = []
+        asked = []
 
-            def accept(udp: UdpSocket, address: tuple[str, int]) -> bool:
-                asked.append(address)
-                ours.stream.connect(official.id, address, udp)
-                return True
+        def accept(udp: UdpSocket, address: tuple[str, int]) -> bool:
+            asked.append(address)
+            ours.stream.connect(official.id, address, udp)
+            return True
 
-            ours.stream.accept = accept
+        async with joined(official, connect=False, accept=accept) as ours:
             official.send("send", blocks=3, size=SIZE)
             ours.stream.write(b"answer")
             ours.stream.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import uvloop
@@ -32,6 +33,11 @@ async def endpoint_of_two() -> AsyncIterator[Endpoint]:
         yield endpoint
     finally:
         endpoint.close()
+
+
+def listen(stream: StreamTransport, **callbacks: Callable[..., Any]) -> None:
+    """Add callbacks (`on_data`, …) to those of a stream."""
+    stream.handler = replace(stream.handler, **callbacks)  # type: ignore[arg-type]
 
 
 def stream_pair(endpoint: Endpoint) -> tuple[StreamTransport, StreamTransport]:

@@ -42,10 +42,8 @@ class Context:
         self.rng = Random(1)
         self.loop = loop
         self.endpoint = SimpleNamespace(loop=loop)
-        self.create_stream = lambda: self.stream
-        self.stream = SimpleNamespace(
-            local_id=7, accept=None, pause_reading=lambda: None, destroy=lambda error=None: None
-        )
+        self.create_stream = lambda accept: self.stream
+        self.stream = SimpleNamespace(local_id=7, pause_reading=lambda: None, destroy=lambda error=None: None)
         self.answering = answering
         self.asked = []
         self.spawn = loop.create_task

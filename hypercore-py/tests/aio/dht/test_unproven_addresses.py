@@ -21,6 +21,7 @@ from hypercore.secretstream import SecretStream
 from hypercore.testing.testnet import Testnet
 from hypercore.udx import rtt
 from hypercore.udx.packet import FLAG_DATA, Packet
+from support.aio_streams import listen
 
 SERVER = KeyPair.from_seed(b"\x01" * 32)
 CLIENT = KeyPair.from_seed(b"\x02" * 32)
@@ -277,8 +278,8 @@ def test_peer_that_answers_from_another_address_is_followed_there():
         own = here.bind("127.0.0.1")
         left, right = StreamTransport(here), StreamTransport(there)
         got, back = bytearray(), bytearray()
-        left.on_data = lambda chunks: back.extend(b"".join(chunks))
-        right.on_data = lambda chunks: got.extend(b"".join(chunks))
+        listen(left, on_data=lambda chunks: back.extend(b"".join(chunks)))
+        listen(right, on_data=lambda chunks: got.extend(b"".join(chunks)))
         right.connect(left.local_id, own.local_address, answering)
         left.connect(right.local_id, asked, own, budget=4800)
         left.write(bytes(100))

@@ -14,7 +14,7 @@ from hypercore.aio.net import udp_socket as udp_module
 from hypercore.aio.net.udp_socket import Endpoint
 from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.udx.packet import FLAG_DATA, Packet
-from support.aio_streams import LOOPS, endpoint_of_two, run, stream_pair
+from support.aio_streams import LOOPS, endpoint_of_two, listen, run, stream_pair
 
 # --- streams ---
 
@@ -39,9 +39,12 @@ def test_streams_carry_megabytes_both_ways_and_close_cleanly(loop_factory: Any) 
                             return
                     stream.end()
 
-                stream.on_data = lambda chunks: hashes[index].update(b"".join(chunks))
-                stream.on_drain = pump
-                stream.on_close = closed[index].set_result
+                listen(
+                    stream,
+                    on_data=lambda chunks: hashes[index].update(b"".join(chunks)),
+                    on_drain=pump,
+                    on_close=closed[index].set_result,
+                )
                 pump()
 
             start(0)
@@ -58,8 +61,8 @@ def test_the_time_that_packets_take_is_reported_to_the_owner_of_the_stream() -> 
             sender, receiver = stream_pair(endpoint)
             received: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             worked: dict[str, list[float]] = {"sender": [], "receiver": []}
-            sender.on_work = worked["sender"].append
-            receiver.on_work = worked["receiver"].append
+            listen(sender, on_work=worked["sender"].append)
+            listen(receiver, on_work=worked["receiver"].append)
             left = [2_000_000]
 
             def on_data(chunks: list[Any]) -> None:
@@ -70,7 +73,7 @@ def test_the_time_that_packets_take_is_reported_to_the_owner_of_the_stream() -> 
                 if not left[0]:
                     received.set_result(None)
 
-            receiver.on_data = on_data
+            listen(receiver, on_data=on_data)
             began = thread_time()
             sender.write(bytes(left[0]))
             await received
@@ -95,9 +98,12 @@ def test_many_streams_share_the_sockets_of_an_endpoint() -> None:
                     for chunk in chunks:
                         got.extend(chunk)
 
-                right.on_data = on_data
-                right.on_end = right.end
-                right.on_close = lambda error, future=future, got=got: future.set_result((error, bytes(got)))
+                listen(
+                    right,
+                    on_data=on_data,
+                    on_end=right.end,
+                    on_close=lambda error, future=future, got=got: future.set_result((error, bytes(got))),
+                )
                 left.write(bytes([number]) * 30_000)
                 left.end()
             for number, outcome in enumerate(await asyncio.gather(*closed)):
@@ -109,7 +115,6 @@ def test_many_streams_share_the_sockets_of_an_endpoint() -> None:
 def test_packets_from_an_unknown_place_are_let_in_or_not_by_the_accept_hook() -> None:
     async def main() -> None:
         async with endpoint_of_two() as endpoint:
-            left, right = StreamTransport(endpoint), StreamTransport(endpoint)
             first, second = endpoint.sockets
             got, asked = asyncio.Event(), []
 
@@ -117,8 +122,8 @@ def test_packets_from_an_unknown_place_are_let_in_or_not_by_the_accept_hook() ->
                 asked.append((socket, address))
                 return len(asked) > 1
 
-            right.accept = accept
-            right.on_data = lambda chunks: got.set()
+            left, right = StreamTransport(endpoint), StreamTransport(endpoint, accept=accept)
+            listen(right, on_data=lambda chunks: got.set())
             left.connect(right.local_id, second.local_address, first)
             left.write(b"knock")
             await got.wait()
@@ -128,7 +133,7 @@ def test_packets_from_an_unknown_place_are_let_in_or_not_by_the_accept_hook() ->
             left.end()
             right.end()
             closed = asyncio.Event()
-            left.on_close = lambda error: closed.set()
+            listen(left, on_close=lambda error: closed.set())
             await closed.wait()
 
     run(main())
@@ -142,10 +147,9 @@ def test_a_stream_moves_to_another_socket_and_id_without_losing_bytes() -> None:
             third = endpoint.bind("127.0.0.1")
             got = bytearray()
             changed, done = asyncio.Event(), asyncio.Event()
-            right.on_data = lambda chunks: got.extend(b"".join(chunks))
-            right.on_end = done.set
+            listen(right, on_data=lambda chunks: got.extend(b"".join(chunks)), on_end=done.set)
             right.roaming = True
-            left.on_remote_changed = changed.set
+            listen(left, on_remote_changed=changed.set)
             left.write(b"a" * 100_000)
             await asyncio.sleep(0)
             left.change_remote(right.local_id, third.local_address, first)
@@ -178,8 +182,7 @@ def test_a_full_kernel_buffer_delays_packets_and_loses_none(monkeypatch: pytest.
             monkeypatch.setattr(first, "send_segments", clogged)
             data = Random(3).randbytes(400_000)
             got, done = bytearray(), asyncio.Event()
-            right.on_data = lambda chunks: got.extend(b"".join(chunks))
-            right.on_end = done.set
+            listen(right, on_data=lambda chunks: got.extend(b"".join(chunks)), on_end=done.set)
             left.write(data)
             left.end()
             await done.wait()
@@ -196,18 +199,16 @@ def test_a_callback_that_raises_is_reported_and_loses_no_byte() -> None:
         loop.set_exception_handler(lambda _, context: reports.append(context["exception"]))
         async with endpoint_of_two() as endpoint:
             broken, sound = stream_pair(endpoint), stream_pair(endpoint)
-            unconnected = StreamTransport(endpoint)
-            unconnected.accept = lambda socket, address: 1 / 0  # type: ignore[assignment, return-value]
+            unconnected = StreamTransport(endpoint, accept=lambda socket, address: bool(1 / 0))
             got, done = bytearray(), asyncio.Event()
             outcome: asyncio.Future[Any] = loop.create_future()
 
             def fail(*_: Any) -> None:
                 raise ValueError("a bug in an application")
 
-            broken[1].on_data = broken[1].on_end = fail
-            broken[0].on_close = outcome.set_result
-            sound[1].on_data = lambda chunks: got.extend(b"".join(chunks))
-            sound[1].on_end = done.set
+            listen(broken[1], on_data=fail, on_end=fail)
+            listen(broken[0], on_close=outcome.set_result)
+            listen(sound[1], on_data=lambda chunks: got.extend(b"".join(chunks)), on_end=done.set)
             for left, _ in (broken, sound):
                 left.write(bytes(100_000))
                 left.end()
@@ -236,7 +237,7 @@ def test_close_listeners_are_called_after_the_owner_even_if_that_fails() -> None
                 called.append("owner")
                 raise ValueError("a bug in an application")
 
-            left.on_close = fail  # set last: a listener must not depend on the order
+            listen(left, on_close=fail)  # set last: a listener must not depend on the order
             left.add_close_listener(lambda: called.append("second"))
             left.destroy()
             assert called == ["owner", "reported", "first", "second"]
@@ -254,8 +255,7 @@ def test_the_stream_learns_once_that_the_socket_overran(monkeypatch: pytest.Monk
             notified: list[int] = []
             monkeypatch.setattr(right.core, "on_rx_dropped", lambda capacity, now: notified.append(capacity))
             got, done = bytearray(), asyncio.Event()
-            right.on_data = lambda chunks: got.extend(b"".join(chunks))
-            right.on_end = done.set
+            listen(right, on_data=lambda chunks: got.extend(b"".join(chunks)), on_end=done.set)
             send, dropped = first.send_segments, 0
 
             def lossy(buffers: Any, size: int, count: int, address: Any) -> int:
@@ -283,8 +283,8 @@ def test_a_closed_stream_answers_for_a_while_and_then_frees_its_id() -> None:
         async with endpoint_of_two() as endpoint:
             left, right = stream_pair(endpoint)
             closed = [asyncio.Event(), asyncio.Event()]
-            left.on_close = lambda error: closed[0].set()
-            right.on_close = lambda error: closed[1].set()
+            listen(left, on_close=lambda error: closed[0].set())
+            listen(right, on_close=lambda error: closed[1].set())
             left.end()
             right.end()
             await closed[0].wait()
@@ -322,7 +322,7 @@ def test_closing_the_endpoint_resets_its_streams() -> None:
             left.connect(right.local_id, second.local_address, first)
             right.connect(left.local_id, first.local_address, second)
             outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            right.on_close = outcome.set_result
+            listen(right, on_close=outcome.set_result)
             left.write(b"x")
             await asyncio.sleep(0.01)
         assert (await outcome).code == "ECONNRESET"

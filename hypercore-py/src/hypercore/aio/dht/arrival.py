@@ -15,7 +15,7 @@ from ...secretstream.stream import HEADER_FRAME_BYTES
 from ...udx.packet import HEADER_BYTES
 from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import UdpSocket
-from ..net.udx_transport import StreamTransport
+from ..net.udx_transport import StreamHandler, StreamTransport
 from .blind_relay import Relayed, Rendezvous
 from .context import NodeContext
 
@@ -41,7 +41,7 @@ class Arrival:
         on_closed: Callable[[], None],
     ) -> None:
         """`client` is its reported address. Raises OSError when there are too many streams."""
-        self.stream: StreamTransport = context.create_stream()
+        self.stream: StreamTransport = context.create_stream(None)
         self.connection: SecretConnection | None = None
         self.rendezvous: Rendezvous | None = None
         self._context = context
@@ -52,10 +52,10 @@ class Arrival:
         self._on_closed = on_closed
         self._at_relay = False
         """Whether the client uses a relay that has not reported its stream id yet."""
-        self.stream.may_follow = self._may_follow
-        self.stream.connect(remote_id, client, context.socket, budget=0)
-        self.stream.on_data = lambda chunks: self._secure(b"".join(chunks))
-        self.stream.on_close = lambda error: self._closed()
+        self.stream.connect(remote_id, client, context.socket, budget=0, may_follow=self._may_follow)
+        self.stream.handler = StreamHandler(
+            on_data=lambda chunks: self._secure(b"".join(chunks)), on_close=lambda error: self._closed()
+        )
 
     def expect(self, result: HandshakeResult, direct: Address | None) -> None:
         """The handshake was answered. `direct`: the client's address, if the answer went there without a
@@ -113,8 +113,8 @@ class Arrival:
                 on_header=self._arrived,
             )
             self.connection.on_close = lambda error: self._closed()
-        if early and self.stream.on_data is not None:
-            self.stream.on_data([early])
+        if early and (on_data := self.stream.handler.on_data) is not None:
+            on_data([early])
 
     def _arrived(self) -> None:
         if not self._at_relay:

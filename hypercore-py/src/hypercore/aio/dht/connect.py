@@ -110,10 +110,9 @@ class ConnectAttempt:
     async def run(self) -> SecretConnection:
         """The connection. Raises PeerNotFound and PeerUnreachable."""
         try:
-            stream = self._context.create_stream()
+            stream = self._context.create_stream(self._on_packet)
         except OSError as error:
             raise PeerUnreachable(f"no stream to connect with: {error}") from None
-        stream.accept = self._on_packet
         stream.pause_reading()  # a server that connects to us may send before we have its keys
         try:
             self._request = self._first_message(stream.local_id)
@@ -311,20 +310,22 @@ class ConnectAttempt:
         return reply is not None
 
     def _connect(self, stream: StreamTransport, contact: Contact, path: Path) -> SecretConnection:
-        stream.accept = None
         assert contact.payload.udx is not None
         relayed = path.relayed
         own_id, rendezvous = contact.payload.udx.id, self._rendezvous
+
+        def may_follow(socket: UdpSocket, address: tuple[str, int]) -> int | None:
+            # What a relay passes on does not show another way to the server; a packet from elsewhere does
+            return None if rendezvous is not None and rendezvous.passes(address) else own_id
+
         stream.connect(
             own_id if relayed is None else relayed.stream_id,
             path.address,
             path.socket,
             budget=None if path.proven else MAX_FIRST_FLIGHT_BYTES,
             timeout_budget=MAX_REPEATED_FLIGHT_BYTES,
+            may_follow=None if rendezvous is None else may_follow,
         )
-        if rendezvous is not None:
-            # What a relay passes on does not show another way to the server; a packet from elsewhere does
-            stream.may_follow = lambda socket, address: None if rendezvous.passes(address) else own_id
         self.relays = (contact.payload.relay_addresses or tuple(self._tried))[:MAX_RELAYS_TRIED]
         connection = SecretConnection(
             stream, contact.result, loop=self._context.endpoint.loop, random=self._context.rng.randbytes

@@ -15,7 +15,7 @@ from ...dht.punching import RandomPunches
 from ...dht.work_budget import WorkBudget
 from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import Endpoint, UdpSocket
-from ..net.udx_transport import StreamTransport
+from ..net.udx_transport import AcceptHook, StreamTransport
 from .client import DhtClient
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class NodeContext:
     core: DhtCore
     client: DhtClient
     spawn: Spawn
-    create_stream: Callable[[], StreamTransport]
+    create_stream: Callable[[AcceptHook | None], StreamTransport]
     """Makes a stream. Raises OSError when there are too many."""
     profile: Callable[[], NetworkProfile]
     """How peers can reach us now."""

@@ -135,7 +135,7 @@ class DhtNode:
             core=self.core,
             client=self.client,
             spawn=self.spawn,
-            create_stream=lambda: StreamTransport(self.endpoint),
+            create_stream=lambda accept: StreamTransport(self.endpoint, accept=accept),
             profile=self.profile,
             connect_directly=self.connect_directly,
             on_network_changed=self.on_network_changed,

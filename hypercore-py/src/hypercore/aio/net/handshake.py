@@ -11,7 +11,7 @@ from ...crypto import KeyPair
 from ...errors import ConnectionClosed, RemoteProtocolError
 from ...secretstream import XXHandshake
 from .secret_connection import KEEP_ALIVE, SecretConnection
-from .udx_transport import StreamTransport
+from .udx_transport import StreamHandler, StreamTransport
 
 
 async def secure(
@@ -47,7 +47,7 @@ async def secure(
         if not done.done():
             done.set_exception(error or ConnectionClosed("the stream ended during the handshake"))
 
-    stream.on_data, stream.on_end, stream.on_close = on_data, on_end, on_end
+    stream.handler = StreamHandler(on_data=on_data, on_end=on_end, on_close=on_end)
     first = handshake.start()
     if first:
         stream.write(first)

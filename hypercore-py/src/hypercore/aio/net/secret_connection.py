@@ -12,7 +12,7 @@ from ...connection import Connection
 from ...errors import ConnectionClosed, RemoteProtocolError
 from ...noise import HandshakeResult
 from ...secretstream import MAX_FIRST_FRAME_BYTES, MAX_FRAME_BYTES, SecretStream
-from .udx_transport import StreamTransport
+from .udx_transport import StreamHandler, StreamTransport
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
@@ -34,7 +34,7 @@ class SecretConnection:
 
     `stream` may be connected before or after. `result` has the keys from the handshake through the DHT,
     `early` the bytes already read from the stream. `on_header` is called once, when the peer's header frame
-    has come. The connection takes over all callbacks of the stream but `accept` and `may_follow`.
+    has come. The connection owns the stream from now on.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class SecretConnection:
         self.is_relay: Callable[[tuple[str, int]], bool] | None = None
         """Whether an address is the blind relay's. None: it has none."""
         self.on_drain: Callable[[], None] | None = None
+        self.on_work: Callable[[float], None] | None = None
         self._loop = loop
         self._secret = SecretStream(result, random)
         self._bytes_in = 0
@@ -75,10 +76,13 @@ class SecretConnection:
         self._error: Exception | None = None
         self._keep_alive = keep_alive
         self._written_at = self.opened_at
-        stream.on_data = self._on_data
-        stream.on_end = self._on_end
-        stream.on_drain = self._on_drain
-        stream.on_close = self._on_stream_close
+        stream.handler = StreamHandler(
+            on_data=self._on_data,
+            on_end=self._on_end,
+            on_drain=self._on_drain,
+            on_work=self._on_work,
+            on_close=self._on_stream_close,
+        )
         self._timer: TimerHandle | None = None
         if stream.closed:
             self._on_stream_close(ConnectionClosed("the stream is closed"))
@@ -185,14 +189,9 @@ class SecretConnection:
         if self.on_drain is not None and not self._ended:
             self.on_drain()
 
-    @property
-    def on_work(self) -> Callable[[float], None] | None:
-        """Called with the seconds that a batch of packets took, for the budget of its turns."""
-        return self.stream.on_work
-
-    @on_work.setter
-    def on_work(self, callback: Callable[[float], None] | None) -> None:
-        self.stream.on_work = callback
+    def _on_work(self, seconds: float) -> None:
+        if self.on_work is not None:
+            self.on_work(seconds)
 
     # --- listening ----------------------------------------------------------------------------------------
 
@@ -378,7 +377,7 @@ class SecretConnection:
         self._secret.close()
         self._on_header = self._on_authenticated = None
         callback, self._on_close = self._on_close, None
-        self._on_message = self._on_readable = self.on_drain = None
+        self._on_message = self._on_readable = self.on_drain = self.on_work = None
         if callback is not None:
             callback(self._error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import TimerHandle
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic, thread_time
 from typing import NamedTuple
@@ -29,7 +30,33 @@ MAX_AMPLIFICATION = 3
 """Factor: an address that has acknowledged nothing is sent at most this many times the bytes of UDP payload
 that came from it (as in QUIC, RFC 9000 section 8)."""
 
+AcceptHook = Callable[[UdpSocket, Address], bool]
 FollowHook = Callable[[UdpSocket, Address], int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamHandler:
+    """What the owner of a stream, who reads and writes it, does at its events. None: nothing."""
+
+    on_data: Callable[[list[Buffer]], None] | None = None
+    """The next bytes."""
+    on_end: Callable[[], None] | None = None
+    """The peer ended its side."""
+    on_drain: Callable[[], None] | None = None
+    """`write` may continue."""
+    on_message: Callable[[bytes], None] | None = None
+    """An unordered message."""
+    on_remote_changed: Callable[[], None] | None = None
+    """See `StreamTransport.change_remote`."""
+    on_work: Callable[[float], None] | None = None
+    """Packets of the peer, or sending to it, have just taken that many seconds of this thread's processor
+    time, other callbacks included."""
+    on_close: Callable[[ConnectionClosed | None], None] | None = None
+    """The stream ended, called once; no error when both sides had ended."""
+
+
+NO_HANDLER = StreamHandler()
+"""That of a stream without an owner."""
 
 
 class _Unsent(NamedTuple):
@@ -43,42 +70,27 @@ class _Unsent(NamedTuple):
 class StreamTransport:
     """A reliable byte stream between two ids, at first not connected, with a local id of its own.
 
-    `heartbeat` is the number of idle seconds after which the stream asks the peer for a sign of life. Raises
-    OSError when the endpoint has MAX_STREAMS streams.
-
-    Callbacks are attributes, to be set before control returns to the loop:
-
-    * `accept(socket, address) -> bool`: a packet came before `connect`. True lets it in. It may call
-      `connect`. Without it such packets are dropped.
-    * `may_follow(socket, address) -> int | None`: the peer's data came from another address than the known
-      one. The peer's stream id there, or None to stay. Without it the stream follows, and the id stays the
-      same. Not called after a packet from the peer's address, unless it is `roaming`.
-    * `on_data(chunks)`: the next bytes.
-    * `on_end()`: the peer ended its side. `on_drain()`: `write` may continue.
-    * `on_message(payload)`: an unordered message. `on_remote_changed()`: see `change_remote`.
-    * `on_work(seconds)`: packets of the peer, or sending to it, have just taken that much of this thread's
-      processor time, other callbacks included.
-    * `on_close(error)`: the stream ended, called once; no error when both sides had ended.
-
-    They belong to the object that reads and writes the stream; others use `add_close_listener`.
+    It has one owner at a time, whose callbacks are its `handler`; others use `add_close_listener`.
     """
 
-    def __init__(self, endpoint: Endpoint, *, heartbeat: float | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, heartbeat: float | None = None, accept: AcceptHook | None = None
+    ) -> None:
+        """`heartbeat`: idle seconds after which the stream asks the peer for a sign of life.
+
+        `accept(socket, address)`: a packet came before `connect`. True lets it in. It may call `connect`.
+        Without it such packets are dropped. Raises OSError when the endpoint has MAX_STREAMS streams.
+        """
         self.local_id = local_id = endpoint.allocate_id()
         self.socket: UdpSocket | None = None
         self.remote_address: Address | None = None
         self.source: Source = b""
-        self.may_follow: FollowHook | None = None
+        self.handler = NO_HANDLER
+        """The owner's, to be set before control returns to the loop. A new owner replaces all of it."""
         self.roaming = False
         """Whether the peer may move to another address after packets from its known one."""
-        self.accept: Callable[[UdpSocket, Address], bool] | None = None
-        self.on_data: Callable[[list[Buffer]], None] | None = None
-        self.on_end: Callable[[], None] | None = None
-        self.on_drain: Callable[[], None] | None = None
-        self.on_message: Callable[[bytes], None] | None = None
-        self.on_remote_changed: Callable[[], None] | None = None
-        self.on_work: Callable[[float], None] | None = None
-        self.on_close: Callable[[ConnectionClosed | None], None] | None = None
+        self._accept = accept
+        self._may_follow: FollowHook | None = None
         self._close_listeners: list[Callable[[], None]] = []
         self._endpoint = endpoint
         self._loop = endpoint.loop
@@ -134,9 +146,16 @@ class StreamTransport:
         *,
         budget: int | None = None,
         timeout_budget: int = 0,
+        may_follow: FollowHook | None = None,
     ) -> None:
         """The peer's stream id and address. Packets go out over `socket`, or else the endpoint's first
-        one. `budget` bounds what is sent before anything is acknowledged, see `UdxStream.connect`."""
+        one. `budget` bounds what is sent before anything is acknowledged, see `UdxStream.connect`.
+
+        `may_follow(socket, address)`: the peer's data came from another address than the known one. Returns
+        the peer's stream id there, or None to stay. Without it the stream follows, and the id stays the same.
+        Not called after a packet from the peer's address, unless it is `roaming`.
+        """
+        self._may_follow = may_follow
         self._set_path(address, socket)
         self._core.connect(remote_id, budget=budget, timeout_budget=timeout_budget)
         self._restricted = budget is not None
@@ -195,10 +214,10 @@ class StreamTransport:
     def accepts(self, socket: UdpSocket, address: Address) -> bool:
         if self._core.connected:
             return address[1] > 0 and (self.roaming or not self._heard)
-        if self.accept is None:
+        if self._accept is None:
             return False
         try:
-            return self.accept(socket, address)
+            return self._accept(socket, address)
         except Exception as error:
             self._report(error)
             return False
@@ -217,9 +236,9 @@ class StreamTransport:
         self._worked_since(began)
 
     def _follow(self, socket: UdpSocket, address: Address, size: int) -> None:
-        if self.may_follow is not None:
+        if self._may_follow is not None:
             try:
-                remote_id = self.may_follow(socket, address)
+                remote_id = self._may_follow(socket, address)
             except Exception as error:
                 self._report(error)
                 return
@@ -243,8 +262,8 @@ class StreamTransport:
         self._worked_since(began)
 
     def _worked_since(self, began: float) -> None:
-        if self.on_work is not None:
-            self.on_work(thread_time() - began)
+        if (on_work := self.handler.on_work) is not None:
+            on_work(thread_time() - began)
 
     def _receive(self, packets: list[RawPacket], socket: UdpSocket) -> None:
         self._heard = True
@@ -312,22 +331,23 @@ class StreamTransport:
         return None
 
     def _call_back(self, event: Event) -> None:
+        handler = self.handler
         match event:
             case Data(chunks):
-                if self.on_data is not None:
-                    self.on_data(chunks)
+                if handler.on_data is not None:
+                    handler.on_data(chunks)
             case Drained():
-                if self.on_drain is not None:
-                    self.on_drain()
+                if handler.on_drain is not None:
+                    handler.on_drain()
             case Ended():
-                if self.on_end is not None:
-                    self.on_end()
+                if handler.on_end is not None:
+                    handler.on_end()
             case Message(payload):
-                if self.on_message is not None:
-                    self.on_message(payload)
+                if handler.on_message is not None:
+                    handler.on_message(payload)
             case RemoteChanged():
-                if self.on_remote_changed is not None:
-                    self.on_remote_changed()
+                if handler.on_remote_changed is not None:
+                    handler.on_remote_changed()
 
     def _report(self, error: Exception) -> None:
         self._loop.call_exception_handler(
@@ -403,11 +423,10 @@ class StreamTransport:
             self._endpoint.unregister(self.local_id)
         self._unsent = None
         self._core.release()
-        on_close = self.on_close
+        on_close = self.handler.on_close
         # The callbacks may keep a whole connection in memory; a closed stream does not need them.
-        self.accept = self.may_follow = None
-        self.on_data = self.on_end = self.on_drain = self.on_message = None
-        self.on_remote_changed = self.on_work = self.on_close = None
+        self._accept = self._may_follow = None
+        self.handler = NO_HANDLER
         callbacks, self._close_listeners = self._close_listeners, []
         if on_close is not None:
             callbacks.insert(0, partial(on_close, closed.error))

@@ -1,6 +1,6 @@
 """`/flower/`: passes requests to look on to Flower, and nothing that changes anything.
 
-Flower listens on loopback and requires a password that only this process sends. What it answers is of the
+Flower requires a password that only this process sends. What it answers is of the
 origin of these pages, so a policy bounds the scripts in it: its own files, and one line that it has inline.
 """
 
@@ -102,7 +102,12 @@ async def _passed_on(request: HttpRequest, target: str) -> HttpResponseBase:
         answer = await stack.enter_async_context(
             pool.stream(
                 request.method or "GET",
-                httpcore.URL(scheme="http", host="127.0.0.1", port=settings.FARM.flower_port, target=target),
+                httpcore.URL(
+                    scheme="http",
+                    host=settings.FARM.flower_host,
+                    port=settings.FARM.flower_port,
+                    target=target,
+                ),
                 headers=_headers(request),
                 content=request.body if request.method == "POST" else None,
                 extensions={"timeout": TIMEOUTS},

@@ -61,6 +61,7 @@ OPTIONS = {
     peer.MAX_BLOCKS_OF_KEY: "`--max-blocks`",
     peer.MAX_PEERS: "`--max-peers`",
     peer.FORKS: "`--forks`",
+    peer.UDP_PORT: "`--port` of `worker run`",
     peer.ENCRYPTION_KEY: "`--encryption-key`",
 }
 

@@ -168,18 +168,14 @@ class FarmSettings:
     web_host: str = _setting(
         "SEEDERFARM_WEB_HOST", readers.text, "127.0.0.1", "Address that the web server listens on."
     )
-    web_port: int = _setting(
-        "SEEDERFARM_WEB_PORT",
-        PORT,
-        8000,
-        "Port that the web server listens on.",
+    web_port: int = _setting("SEEDERFARM_WEB_PORT", PORT, 8000, "Port that the web server listens on.")
+    flower_host: str = _setting(
+        "SEEDERFARM_FLOWER_HOST",
+        readers.text,
+        "127.0.0.1",
+        "Address that Flower listens on, and at which the pages find it.",
     )
-    flower_port: int = _setting(
-        "SEEDERFARM_FLOWER_PORT",
-        PORT,
-        5555,
-        "Port that Flower listens on, at 127.0.0.1.",
-    )
+    flower_port: int = _setting("SEEDERFARM_FLOWER_PORT", PORT, 5555, "Port that Flower listens on.")
     public_places: bool = _setting(
         "SEEDERFARM_PUBLIC_PLACES", env.boolean, False, "Name the places of copies on public pages of drives."
     )

@@ -11,12 +11,15 @@ import os
 import secrets
 import sys
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..settings.load import load
 from ..settings.secrets import private_directory, secret_file
 from ..settings.table import FarmSettings
 from .programs.worker import token_file
+
+if TYPE_CHECKING:
+    from django.db.migrations.loader import MigrationLoader
 
 ADMIN: Final = "admin"
 PASSWORD_BYTES: Final = 12
@@ -60,6 +63,7 @@ def prepare() -> dict[str, Any]:
     private_directory(farm.home)
     check_farm(farm)
     executor = MigrationExecutor(connection)
+    refuse_newer(executor.loader)
     wanted = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if wanted:
         call_command("migrate", verbosity=0, interactive=False)
@@ -67,6 +71,18 @@ def prepare() -> dict[str, Any]:
         farm.database_path.chmod(0o600)
     keep_token(farm)
     return {"migrated": [str(migration) for migration, _ in wanted], "admin": make_admin()}
+
+
+def refuse_newer(loader: MigrationLoader) -> None:
+    """Raises NotReady for a database that has migrations which this version does not know."""
+    applied: set[tuple[str, str]] = set(loader.applied_migrations or ())
+    ours = {name for name, _ in loader.disk_migrations}
+    unknown = sorted(".".join(key) for key in applied - loader.disk_migrations.keys() if key[0] in ours)
+    if unknown:
+        raise NotReady(
+            f"the database was made by a newer version of Seeder Farm ({', '.join(unknown)}), and is "
+            "unchanged: run that version, or restore a backup of this one"
+        )
 
 
 def check_farm(farm: FarmSettings) -> None:

@@ -141,7 +141,7 @@ def gateway(farm: FarmSettings, files: RunFiles) -> Spec:
 
 
 def flower(farm: FarmSettings, files: RunFiles) -> Spec | None:
-    """Read-only, on loopback, with a password in a file and in its environment, not on its command line."""
+    """Read-only, with a password in a file and in its environment, not on its command line."""
     if not _exists(CONTROL_APP):
         return None
     return Spec(
@@ -149,7 +149,7 @@ def flower(farm: FarmSettings, files: RunFiles) -> Spec | None:
         about=f"Celery's own view, at {address(farm)}flower/",
         argv=_python("seederfarm.supervisor.programs.flower", "-A", CONTROL_APP, "flower"),
         env={
-            "FLOWER_ADDRESS": "127.0.0.1",
+            "FLOWER_ADDRESS": farm.flower_host,
             "FLOWER_PORT": str(farm.flower_port),
             "FLOWER_BASIC_AUTH": flower_login(files.flower_secret),
             "FLOWER_READ_ONLY": "true",
@@ -157,7 +157,7 @@ def flower(farm: FarmSettings, files: RunFiles) -> Spec | None:
             "FLOWER_URL_PREFIX": "flower",
         },
         stage=2,
-        ready=partial(_http_answers, "127.0.0.1", farm.flower_port),
+        ready=partial(_http_answers, reachable(farm.flower_host), farm.flower_port),
     )
 
 

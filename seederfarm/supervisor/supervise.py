@@ -218,7 +218,7 @@ def check_ports(farm: FarmSettings, specs: Sequence[Spec]) -> None:
     """Raises StartFailed for a port in use: at once, not after restarts."""
     wanted = [("SEEDERFARM_WEB_PORT", farm.web_host, farm.web_port)]
     if any(spec.name == "flower" for spec in specs):
-        wanted.append(("SEEDERFARM_FLOWER_PORT", "127.0.0.1", farm.flower_port))
+        wanted.append(("SEEDERFARM_FLOWER_PORT", farm.flower_host, farm.flower_port))
     for name, host, port in wanted:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -23,6 +23,7 @@ from ..settings.readers import MAX_TOKEN, long_token
 from ..settings.table import (
     HEARTBEAT,
     RELAY,
+    UDP_PORT,
     WORKER_METRICS,
     WORKER_METRICS_TOKEN_FILE,
     WORKER_SAMPLE,
@@ -125,7 +126,7 @@ def settings_from(
         engine_user=engine_user or "",
         bootstrap=bootstrap_from(bootstrap, environ),
         relay=RELAY.value(environ),
-        port=port,
+        port=port or UDP_PORT.value(environ),
         heartbeat=HEARTBEAT.value(environ),
         sample=WORKER_SAMPLE.value(environ),
         software=_software(),

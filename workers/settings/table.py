@@ -186,6 +186,12 @@ MAX_PEERS: Final[Setting[int]] = _row(
     MAX_CONNECTIONS,
     "Largest number of connections that peers open.",
 )
+UDP_PORT: Final[Setting[int]] = _row(
+    "SEEDERFARM_UDP_PORT",
+    readers.whole(max_value=65535),
+    0,
+    "UDP port of a worker's first engine; each further one is one higher. 0: any.",
+)
 ENCRYPTION_KEY: Final[Setting[bytes | None]] = _row(
     "SEEDERFARM_ENCRYPTION_KEY",
     readers.secret_key,
@@ -232,6 +238,14 @@ SHARED: Final[tuple[Setting[Any], ...]] = (HOME, BOOTSTRAP, FORKS, HEARTBEAT)
 
 PEER_TABLE: Final[tuple[Setting[Any], ...]] = (
     *(HOME, BOOTSTRAP, RELAY, UP, DOWN, MAX_BYTES, KEEP_FREE, MAX_BLOCKS_OF_KEY, MAX_PEERS, FORKS),
-    *(ENCRYPTION_KEY, HEARTBEAT, WORKER_SAMPLE, WORKER_METRICS, WORKER_METRICS_TOKEN_FILE, READY_FD),
+    *(
+        UDP_PORT,
+        ENCRYPTION_KEY,
+        HEARTBEAT,
+        WORKER_SAMPLE,
+        WORKER_METRICS,
+        WORKER_METRICS_TOKEN_FILE,
+        READY_FD,
+    ),
 )
 """All that peers and workers read, in the order they are shown."""

@@ -26,9 +26,9 @@ PLAIN: Final = (
 )  # fmt: skip
 """Names of pages that are one."""
 DRIVE_LISTS: Final = (
-    "", "sort=-state", "sort=title", "sort=-copies", "sort=size", "sort=-blocks", "sort=proven",
+    "", "sort=-state", "sort=title", "sort=-copies", "sort=size", "sort=-version", "sort=proven",
     "sort=-proven", "sort=-added", "page=1000", "state=safe", "state=at_risk&sort=size", "kind=core",
-    "tag=tag 3", "worker=w3", "source=lists", "q=Drive 4242", "q=ybndr",
+    "tag=tag 3", "worker=w3", "source=lists", "new=1", "q=Drive 4242", "q=ybndr",
 )  # fmt: skip
 API_LISTS: Final = (
     "", "sort=name", "sort=-copies", "sort=bytes", "sort=-length", "sort=proven", "state=safe",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_in
 
 
 class DashboardConfig(AppConfig):
@@ -10,3 +13,12 @@ class DashboardConfig(AppConfig):
 
     name = "dashboard"
     verbose_name = "Dashboard"
+
+    def ready(self) -> None:
+        user_logged_in.connect(_begin, dispatch_uid="dashboard.seen")
+
+
+def _begin(user: Any, **_signal: Any) -> None:
+    from seederfarm.registry.services import seen
+
+    seen.begin(user)

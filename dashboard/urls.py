@@ -12,7 +12,7 @@ from .flower.proxy import flower
 from .gateway import views as gateway
 from .live import stream
 from .metrics.page import metrics
-from .pages import account, alerts, charts, drive, drives, history, overview, sources, workers
+from .pages import account, alerts, bulk, charts, drive, drives, history, overview, sources, workers
 from .pages.access import key_in_address
 from .public import pages as public
 
@@ -57,6 +57,8 @@ urlpatterns = [
     path("charts/", charts.farm, name="farm_charts"),
     path("drives/", drives.drives, name="drives"),
     path("drives/add/", drives.add, name="add"),
+    path("drives/bulk/", bulk.act, name="bulk"),
+    path("drives/seen/", drives.mark, name="mark_seen"),
     path("drives/<key:key>/", drive.drive, name="drive"),
     path("drives/<key:key>/act/", drive.act, name="act"),
     path("drives/<key:key>/files/<anypath:path>", gateway.files, name="files"),

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from seederfarm.registry import services
 from seederfarm.registry.models import Drive
+from seederfarm.registry.services import seen
 from seederfarm.registry.services.edits import edit_drive
 
 from ..reads import drive as reading
@@ -21,6 +22,8 @@ from .access import action, canonical, page
 def drive(request: HttpRequest, key: str) -> HttpResponse:
     """The page of a drive; `key` is hex. 404 if it is not registered."""
     found = get_object_or_404(Drive, key=key)
+    if seen.of(request.user).is_new(found.pk):
+        seen.mark(request.user, [found.pk])
     may_act = request.user.has_perm("registry.change_drive")
     may_have_files = found.kind in ("", Drive.Kind.DRIVE) and bool(found.length)
     context = {

@@ -11,6 +11,8 @@ from django.utils import timezone
 from seederfarm.registry import services
 from seederfarm.registry.health_states import WORST_FIRST
 from seederfarm.registry.models import Drive, Source, Tag, Worker
+from seederfarm.registry.roles import VIEW
+from seederfarm.registry.services import seen
 from seederfarm.registry.services.log import count_of
 from seederfarm.registry.services.preview import preview
 
@@ -19,7 +21,7 @@ from ..reads import drives as listing
 from ..reads.adding import Added, summary
 from ..reads.looks import HEALTH
 from ..reads.paging import first_pages
-from .access import form_page, page
+from .access import action, back_to, form_page, page
 from .forms import AddDrivesForm
 
 CHOICES = 500
@@ -31,7 +33,8 @@ def drives(request: HttpRequest) -> HttpResponse:
     """`/drives/`: the list, filtered and sorted by its address."""
     given = listing.DriveFilter.read(request.GET)
     context = {
-        "list": listing.listed(given),
+        "list": listing.listed(given, seen.of(request.user)),
+        "may_act": request.user.has_perm("registry.change_drive"),
         "given": given,
         "looks": [(health, HEALTH[health]) for health in WORST_FIRST],
         "kinds": Drive.Kind.choices[1:],
@@ -42,21 +45,32 @@ def drives(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/drives.html", context)
 
 
+@action(VIEW)
+def mark(request: HttpRequest) -> HttpResponse:
+    """The user has seen one drive, or all."""
+    one = request.POST.get("seen", "")
+    if one.isascii() and one.isdigit() and len(one) < 18:
+        seen.mark(request.user, [int(one)])
+    elif one == "all":
+        seen.mark_all(request.user)
+    return HttpResponseRedirect(back_to(request, reverse("dashboard:drives")))
+
+
 @form_page("registry.add_drive")
 def add(request: HttpRequest) -> HttpResponse:
     """Preview and add. What could not be read stays in the box."""
     form = AddDrivesForm(
         request.POST or None, request.FILES or None, initial={"keys": request.GET.get("keys", "")}
     )
-    seen = None
+    shown = None
     if request.method == "POST" and form.is_valid():
         if "preview" not in request.POST:
             added = _add(request, form)
             if not added.wrong:
                 return HttpResponseRedirect(added.href)
             form = form.again(added.wrong)
-        seen = summary(preview(form.texts))
-    return render(request, "dashboard/add.html", {"form": form, "seen": seen})
+        shown = summary(preview(form.texts))
+    return render(request, "dashboard/add.html", {"form": form, "seen": shown})
 
 
 def _add(request: HttpRequest, form: AddDrivesForm) -> Added:

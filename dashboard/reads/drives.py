@@ -15,12 +15,15 @@ from django.http import QueryDict
 from seederfarm.registry import queries
 from seederfarm.registry.health_states import RANK, UNWELL, WORST_FIRST, Health
 from seederfarm.registry.models import Drive, Replica
+from seederfarm.registry.services.seen import Seen
 from seederfarm.registry.stored_health import count_by_health, in_health
 
 from .paging import Counted
 
 SEARCHED: Final = 1000
 """Drives that a search shows at most. Ours."""
+MAX_NEW: Final = 1000
+"""New drives that are counted. Ours."""
 MAX_QUERY: Final = 200
 """Characters of a search. Ours."""
 ROWS: Final = (25, 50, 100)
@@ -29,7 +32,7 @@ SORTS: Final[dict[str, tuple[str, ...]]] = {
     "title": ("label", "title"),
     "copies": ("counted",),
     "size": ("byte_length",),
-    "blocks": ("length",),
+    "version": ("length",),
     "proven": ("proven_at",),
     "added": ("created_at",),
 }
@@ -53,6 +56,8 @@ class DriveFilter:
     kind: str = ""
     worker: str = ""
     source: str = ""
+    new: bool = False
+    """Only those that the user has not seen."""
     sort: str = "state"
     page: int = 1
     rows: int = ROWS[0]
@@ -69,6 +74,7 @@ class DriveFilter:
             kind=query.get("kind", "") if query.get("kind", "") in Drive.Kind.values else "",
             worker=query.get("worker", "")[:100],
             source=query.get("source", "")[:100],
+            new=query.get("new", "") == "1",
             sort=sort if sort.removeprefix("-") in SORTS else "state",
             page=_whole(query.get("page", "")) or 1,
             rows=int(rows) if rows in map(str, ROWS) else ROWS[0],
@@ -77,7 +83,7 @@ class DriveFilter:
     @property
     def is_narrowed(self) -> bool:
         """Whether anything but the state filters."""
-        return bool(self.q or self.tag or self.kind or self.worker or self.source)
+        return bool(self.q or self.tag or self.kind or self.worker or self.source or self.new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ COLUMNS: Final = (
     Column("Copies", "copies", ""),
     Column("Downloaded", "", "w"),
     Column("Size", "size", "num"),
-    Column("Blocks", "blocks", "num x-wide"),
+    Column("Version", "version", "num x-wide"),
     Column("Peers", "", "num"),
     Column("Proven", "proven", "num"),
 )
@@ -128,6 +134,8 @@ class DriveList:
     total: int
     """Of all states."""
     columns: list[Column]
+    new: int
+    """Drives that the user has not seen, MAX_NEW at most."""
 
     @property
     def shown_states(self) -> list[tuple[Health, int]]:
@@ -142,7 +150,13 @@ def _whole(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def narrowed(given: DriveFilter) -> QuerySet[Drive]:
+def chosen(given: DriveFilter, seen: Seen) -> QuerySet[Drive]:
+    """All that match the filter."""
+    found = narrowed(given, seen)
+    return in_health(found, given.state) if given.state else found
+
+
+def narrowed(given: DriveFilter, seen: Seen | None = None) -> QuerySet[Drive]:
     """By all but the state."""
     found = Drive.objects.all()
     if given.q:
@@ -158,12 +172,12 @@ def narrowed(given: DriveFilter) -> QuerySet[Drive]:
         found = found.filter(pk__in=here)
     if given.source:
         found = found.filter(source_entries__source__name=given.source).distinct()
-    return found
+    return seen.new(found) if given.new and seen is not None else found
 
 
-def listed(given: DriveFilter) -> DriveList:
-    """Three queries, and two more for a search."""
-    narrow = narrowed(given)
+def listed(given: DriveFilter, seen: Seen) -> DriveList:
+    """Four queries, and two more for a search."""
+    narrow = narrowed(given, seen)
     if given.is_narrowed:
         narrow = Drive.objects.filter(pk__in=narrow.values("pk"))
     by_health = count_by_health(narrow)
@@ -174,8 +188,11 @@ def listed(given: DriveFilter) -> DriveList:
     page = pages.get_page(given.page)
     ids = list(page.object_list)
     page.object_list = rows(ids)
+    for drive in page.object_list:
+        drive.is_new = seen.is_new(drive.pk)
+    new = seen.new(Drive.objects.all()).order_by()[:MAX_NEW].count()
     numbers = list(pages.get_elided_page_range(page.number, on_each_side=1, on_ends=1))
-    return DriveList(given, page, numbers, by_health, total, _columns(given.sort))
+    return DriveList(given, page, numbers, by_health, total, _columns(given.sort), new)
 
 
 def rows(ids: Sequence[int]) -> list[Any]:

@@ -21,7 +21,7 @@ SEE_FLOWER: Final = "registry.change_worker"
 """The permission to look at Flower: operators and admins. It shows arguments of tasks."""
 TOKENS: Final = ("apitoken", "enrolmenttoken")
 """Models that let others in."""
-INTERNAL: Final = ("alertwatch", "controlpulse", "planstate", "assignmentstate", "challenge")
+INTERNAL: Final = ("alertwatch", "controlpulse", "planstate", "assignmentstate", "challenge", "seendrives")
 """Models that no person looks at."""
 
 _REGISTRY: Final = Q(content_type__app_label="registry") & ~Q(content_type__model__in=INTERNAL)

@@ -28,6 +28,25 @@ document.addEventListener('keydown', event => {
 })
 $$('[data-toggle]').forEach(el => { el.hidden = false })
 
+/* Rows that are selected, and the bar with what can be done with them. */
+function picked () {
+  const bar = $('.bulk')
+  if (!bar) return
+  const rows = $$('input[name=id][form=bulk]')
+  const all = $('[name=all]', bar)
+  const count = rows.filter(el => el.checked).length
+  bar.classList.toggle('on', count > 0 || Boolean(all?.checked))
+  $('[data-picked]', bar).textContent = count
+  const head = $('[data-all]')
+  if (head) Object.assign(head, { checked: count === rows.length, indeterminate: count > 0 && count < rows.length })
+}
+document.addEventListener('change', event => {
+  if ('all' in event.target.dataset) $$('input[name=id][form=bulk]').forEach(el => { el.checked = event.target.checked })
+  if (event.target.type === 'checkbox') picked()
+})
+document.addEventListener('reset', () => setTimeout(picked))
+picked()
+
 /* Parts that take a moment, such as the files of a drive: asked for once the page is there. */
 $$('[data-load]').forEach(async el => {
   try {
@@ -57,7 +76,10 @@ function swap (topic, html) {
     /* what has the focus, or is being selected, stays under the hand */
     if (el.dataset.topic !== topic || inUse(el)) continue
     const mark = markOf(el)
+    /* what is this user's alone, such as a selection, stays in its place */
+    const kept = $$('[data-keep]', el)
     el.innerHTML = html
+    for (const one of kept.reverse()) { const slot = $(`[data-slot="${one.dataset.keep}"]`, el); slot ? slot.replaceWith(one) : el.prepend(one) }
     el.dispatchEvent(new CustomEvent('swapped', { bubbles: true }))
     if (markOf(el) !== mark) { reload.changed = true; refresh() }
   }

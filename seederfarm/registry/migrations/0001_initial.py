@@ -1649,4 +1649,21 @@ class Migration(migrations.Migration):
                 name="silence_of_something",
             ),
         ),
+        migrations.CreateModel(
+            name="SeenDrives",
+            fields=[
+                (
+                    "user",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                ("up_to", models.BigIntegerField(default=0)),
+                ("also", models.JSONField(default=list)),
+            ],
+        ),
     ]

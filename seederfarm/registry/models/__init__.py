@@ -9,6 +9,7 @@ from .history import Alert, AuditEntry, Event, Sample
 from .plan import ControlPulse, PlanState
 from .proof import Challenge
 from .replica import Replica
+from .seen import SeenDrives
 from .source import Source, SourceEntry
 from .tally import WorkerTally
 from .uptime import DriveDay
@@ -33,6 +34,7 @@ __all__ = [
     "PlanState",
     "Replica",
     "Sample",
+    "SeenDrives",
     "Source",
     "SourceEntry",
     "Tag",

@@ -1,0 +1,117 @@
+"""Actions on many drives of the list: what was selected, or all that match its filter. Asked first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+
+from seederfarm.registry.forms import TagsField
+from seederfarm.registry.models import Drive
+from seederfarm.registry.services import bulk, seen
+from seederfarm.registry.services.bulk import Act
+
+from ..reads import bulk as reading
+from ..reads.drives import DriveFilter, chosen
+from .access import action
+
+MAX_FILTER: Final = 2000
+"""Characters of a list's query that are read."""
+MAX_COPIES: Final = 1000
+
+
+class BulkForm(forms.Form):
+    """What is to be done, and what that takes."""
+
+    do = forms.ChoiceField(choices=[(name.value, name.value) for name in Act])
+    copies_min = forms.IntegerField(required=False, min_value=1, max_value=MAX_COPIES)
+    copies_max = forms.IntegerField(required=False, min_value=1, max_value=MAX_COPIES)
+    add_tags = TagsField(required=False, widget=forms.TextInput())
+    remove_tags = TagsField(required=False, widget=forms.TextInput())
+    words = forms.CharField(required=False, max_length=100)
+
+    def values(self, *, alone: int) -> bulk.Values:
+        """Raises ValidationError for what the action lacks, and for other words than those that delete."""
+        given = self.cleaned_data
+        name, written = Act(given["do"]), given["words"].strip().lower()
+        if name is Act.COPIES and not (given["copies_min"] and given["copies_max"]):
+            raise ValidationError("Write both numbers of copies.")
+        if name is Act.REMOVE and written and written != reading.words_for(alone):
+            raise ValidationError(
+                f"Write “{reading.words_for(alone)}”, or nothing: then last copies are kept."
+            )
+        return bulk.Values(
+            copies=(given["copies_min"] or 0, given["copies_max"] or 0),
+            add_tags=given["add_tags"],
+            remove_tags=given["remove_tags"],
+            force=bool(written) and alone > 0,
+        )
+
+
+@action("registry.change_drive")
+def act(request: HttpRequest) -> HttpResponse:
+    """The question first; with `sure`, the action."""
+    form = BulkForm(request.POST)
+    try:
+        if not form.is_valid():
+            raise ValidationError([text for texts in form.errors.values() for text in texts])
+        name = Act(form.cleaned_data["do"])
+        if name is Act.REMOVE and not request.user.has_perm("registry.delete_drive"):
+            raise PermissionDenied
+        ids = bulk.choose(_selected(request))
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+        return _back(request)
+    asked = reading.question(name, ids, timezone.now())
+    if request.POST.get("sure") != asked.digest:
+        return _ask(request, form, asked)
+    return _do(request, form, asked, ids)
+
+
+def _do(request: HttpRequest, form: BulkForm, asked: reading.Question, ids: Sequence[int]) -> HttpResponse:
+    try:
+        text = bulk.act(asked.act, ids, form.values(alone=asked.alone), request.user)
+    except ValidationError as error:
+        return _ask(request, form, asked, " ".join(error.messages))
+    messages.success(request, text)
+    return _back(request)
+
+
+def _ask(request: HttpRequest, form: BulkForm, asked: reading.Question, error: str = "") -> HttpResponse:
+    changed = "sure" in request.POST and not error
+    context = {
+        "asked": asked,
+        "form": form,
+        "error": "The drives have changed meanwhile: look again." if changed else error,
+        "ids": [] if request.POST.get("all") else request.POST.getlist("id")[: bulk.MAX_DRIVES],
+        "all": request.POST.get("all", ""),
+        "filter": request.POST.get("filter", "")[:MAX_FILTER],
+        "back": _address(request),
+    }
+    return render(request, "dashboard/bulk.html", context)
+
+
+def _selected(request: HttpRequest) -> QuerySet[Drive]:
+    if request.POST.get("all"):
+        query = QueryDict(request.POST.get("filter", "")[:MAX_FILTER])
+        return chosen(DriveFilter.read(query), seen.of(request.user))
+    ids = [int(text) for text in request.POST.getlist("id") if text.isascii() and text.isdigit()]
+    return Drive.objects.filter(pk__in=[pk for pk in ids if pk < 1 << 63][: bulk.MAX_DRIVES])
+
+
+def _back(request: HttpRequest) -> HttpResponse:
+    return HttpResponseRedirect(_address(request))
+
+
+def _address(request: HttpRequest) -> str:
+    query = QueryDict(request.POST.get("filter", "")[:MAX_FILTER]).urlencode()
+    here: str = reverse("dashboard:drives")
+    return f"{here}?{query}" if query else here

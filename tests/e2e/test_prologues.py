@@ -23,6 +23,7 @@ KINDS = [
     ("autobase", 1),
     ("autobase", 2),
     ("autobase", 3),
+    ("encrypted", 1),
     ("autopass", 1),
     ("static", 1),
     ("migrated", 1),

@@ -1,7 +1,7 @@
-// Cores whose manifest is more than one signer (autobase, autopass, static, migrated, multisig), written or read.
+// Cores whose manifest is more than one signer (autobase, encrypted, autopass, static, migrated, multisig), written or read.
 //   --storage DIR --hypercore 10.38|11.37|11.39 --bootstrap HOST:PORT...
 // Commands carry the `name` of the thing they are about:
-//   make {kind, writers}   kind: autobase, autopass, static, migrated, multisig
+//   make {kind, writers}   kind: autobase, encrypted (an autobase), autopass, static, migrated, multisig
 //   grow {blocks}          append to it; what has several writers converges
 //   cores                  every core that a peer may ask for: {cores: [{key, length, prologue}]}
 //   blocks {key}           digests of the blocks of one of them

@@ -54,13 +54,13 @@ async function settle (bases) {
   }
 }
 
-async function autobase (store, folder, { writers }) {
+async function autobase (store, folder, { writers, encryptionKey = null }) {
   const stores = [store.namespace('autobase')]
   for (let i = 1; i < writers; i++) stores.push(new Corestore(`${folder}-${i}`))
   const bases = []
   const streams = []
   for (const [i, space] of stores.entries()) {
-    const base = new Autobase(space, i ? bases[0].local.key : null, handlers)
+    const base = new Autobase(space, i ? bases[0].local.key : null, { ...handlers, encryptionKey })
     await base.ready()
     if (i) streams.push(...pair(bases[0], base))
     bases.push(base)
@@ -88,6 +88,11 @@ async function autobase (store, folder, { writers }) {
       for (const other of stores.slice(1)) await other.close()
     }
   }
+}
+
+// An application's blocks are sealed with a key that a seeder never has.
+function encrypted (store, folder, options) {
+  return autobase(store, folder, { ...options, encryptionKey: Buffer.alloc(32, 7) })
 }
 
 async function autopass (store) {
@@ -159,4 +164,4 @@ async function several (store) {
   }
 }
 
-module.exports = { makers: { autobase, autopass, static: fixed, migrated, multisig: several } }
+module.exports = { makers: { autobase, encrypted, autopass, static: fixed, migrated, multisig: several } }

@@ -23,7 +23,9 @@ from .rejection import MessageRejected, RejectReason
 from .sealed_box import decrypt, encrypt
 
 PREFIX = "sfj1_"
-MAX_TOKEN_CHARS = 4096
+MAX_TOKEN_CHARS = 8192
+MAX_AUTHORITY_CHARS = 4000
+"""Of a certificate in base64: some 2.9 kB, an RSA key of 4096 bits included."""
 
 
 class JoinToken(Message, frozen=True, kw_only=True):
@@ -35,6 +37,9 @@ class JoinToken(Message, frozen=True, kw_only=True):
     broker: Annotated[str, Meta(min_length=1, max_length=2000)]
     """URL of Redis, with this worker's login."""
     secret: Annotated[str, Meta(min_length=20, max_length=100)]
+    authority: Annotated[str, Meta(max_length=MAX_AUTHORITY_CHARS)] = ""
+    """Certificate of the authority that signed the broker's, DER in base64. Empty: no TLS, or an authority
+    that the machine trusts already."""
 
     def to_text(self) -> str:
         """Encode as one word for the command line."""

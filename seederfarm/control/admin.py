@@ -24,6 +24,7 @@ from seederfarm.registry.models import EnrolmentToken
 from seederfarm.settings import env
 
 from .accounts import accounts
+from .accounts.authority import AuthorityUnreadable, authority_of
 from .accounts.enrolment import enrol
 from .messaging.broker import BrokerDown
 
@@ -81,7 +82,12 @@ class EnrolmentTokenForm(_TokenModelForm):
                 f"The broker cannot be reached, so no account can be made there: {error}."
             ) from None
         farm_url = settings.FARM.broker_url
-        shares = not own and not given.get("broker") and without_login(farm_url) != farm_url
+        elsewhere = given.get("broker") or settings.FARM.workers_redis_url
+        try:
+            authority_of(elsewhere or farm_url, settings.FARM)
+        except AuthorityUnreadable as error:
+            raise ValidationError(f"{error}.") from None
+        shares = not own and not elsewhere and without_login(farm_url) != farm_url
         if shares and not self.may_share_login:
             raise ValidationError(
                 "The broker gives out no accounts, so this token would carry the farm's own login: "
@@ -150,7 +156,7 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
             actor=request.user,
         )
         obj.pk = made.token.pk
-        only_here = settings.FARM.bundled_redis and not given["broker"]
+        only_here = settings.FARM.bundled_redis and not (given["broker"] or settings.FARM.workers_redis_url)
         self.show_once(
             request,
             Secret(

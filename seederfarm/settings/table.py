@@ -107,6 +107,23 @@ class FarmSettings:
         shown="(bundled)",
         secret=True,
     )
+    workers_redis_url: str = _setting(
+        "SEEDERFARM_WORKERS_REDIS_URL",
+        env.redis,
+        "",
+        "Address at which workers on other machines reach the broker, where it is not REDIS_URL. All workers "
+        "share a login that it has.",
+        shown="(REDIS_URL)",
+        secret=True,
+    )
+    broker_authority: str = _setting(
+        "SEEDERFARM_BROKER_CA",
+        readers.text,
+        "",
+        "File with the certificate (PEM) of the authority that signed the broker's, where machines do not "
+        "trust it already. Workers get it with their token.",
+        shown="(that of REDIS_URL)",
+    )
     broker_accounts: str = _setting(
         "SEEDERFARM_BROKER_ACCOUNTS",
         readers.one_of("auto", "on", "off"),

@@ -137,7 +137,7 @@ def keep_token(farm: FarmSettings) -> None:
         good = row is not None and (row.used_at is not None or row.is_valid(timezone.now()))
         if row is not None and good and (row.broker_hash != "" or not accounts.in_use()):
             return
-    made = enrolment.enrol(actor="farm")
+    made = enrolment.enrol(here=True, actor="farm")
     private_directory(path.parent)
     path.unlink(missing_ok=True)
     secret_file(path, lambda: made.text.encode() + b"\n")

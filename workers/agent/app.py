@@ -16,7 +16,7 @@ from farmwire.tasks import AUDIT, CONFIGURE, READ_ONLY_COMMANDS, REFRESH, SYNC_A
 
 from .. import transport
 from .agent import Agent
-from .broker import CONNECT_TIMEOUT, broker_url, transport_options
+from .broker import CONNECT_TIMEOUT, transport_options, trusting_url
 from .reporter import Reporter
 
 ORDERS = (SYNC_ASSIGNMENT, AUDIT, CONFIGURE, REFRESH)
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 def create_app(agent: Agent, broker: str) -> Celery:
     """An app whose worker is `agent`."""
     # No fixups: one of them would load Django wherever its settings are named in the environment.
-    app = Celery("seederfarm-worker", broker=broker_url(broker), fixups=[])
+    app = Celery("seederfarm-worker", broker=trusting_url(broker, agent.settings.data), fixups=[])
     queue = queue_of(agent.id)
     transport.install()
     transport.task_filter.allow(queue, ORDERS, max_argument_bytes=MAX_BODY_BYTES, rejected=_rejected(agent))

@@ -22,7 +22,7 @@ from farmwire.tasks import JOIN, KEY_PREFIX, WELCOME, join_queue_of, reply_key
 
 from ..state import JoinedFarm
 from .agent import Agent
-from .broker import broker_url, transport_options
+from .broker import transport_options, trusting_url
 
 POLL_EVERY = 0.5
 """Seconds between polls for an answer."""
@@ -57,7 +57,8 @@ class JoinClient:
         self._logged: set[str] = set()
         # Apart from the app that the worker runs: another login, and no task is ever taken.
         options = transport_options(agent.id) | {"max_retries": 1, "retry_on_timeout": False}
-        self._app = Celery("joining", broker=broker_url(farm.broker), fixups=[], set_as_current=False)
+        broker = trusting_url(farm.broker, agent.settings.data)
+        self._app = Celery("joining", broker=broker, fixups=[], set_as_current=False)
         self._app.conf.update(broker_transport_options=options, result_backend=None, task_protocol=2)
 
     def stop(self) -> None:

@@ -20,6 +20,7 @@ from ..settings.table import WORKER_METRICS, SettingError
 from ..state import JoinedFarm, State
 from .agent import Agent
 from .app import create_app
+from .broker import store_authority
 from .join_client import JoinClient
 from .metrics.collector import registry_of, unready
 from .metrics.server import MetricsServer
@@ -145,5 +146,6 @@ def _join(state: State, text: str, token: JoinToken) -> None:
     """Apply a token once: a service that is restarted with the same one has joined already."""
     digest = hashlib.blake2b(text.strip().encode(), digest_size=16).hexdigest()
     if state.get("token") != digest:
+        store_authority(token.authority, state.directory)
         state.join(JoinedFarm(token.farm, token.control, token.broker, token.secret))
         state.set(token=digest)

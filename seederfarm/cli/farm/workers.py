@@ -148,6 +148,7 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
     from django.core.exceptions import ValidationError
 
     from ...control.accounts.accounts import NoAccounts
+    from ...control.accounts.authority import AuthorityUnreadable
     from ...control.accounts.enrolment import enrol
     from ...control.messaging.broker import BrokerDown
     from ...settings import env
@@ -161,6 +162,8 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
             made = enrol(name=name, zone=zone, tags=tags, approved=not approve, broker=broker, actor=ACTOR)
         except ValidationError as error:
             raise BadInput(" ".join(error.messages)) from None
+        except AuthorityUnreadable as error:
+            raise Failure(str(error)) from None
         except NoAccounts as error:
             raise Failure(f"the broker lets us make no account for a worker: {error}") from None
         except BrokerDown as error:
@@ -168,7 +171,7 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
     if as_json:
         json_lines([{"token": made.text, "expires_at": made.token.expires_at}])
         return
-    here = farm.bundled_redis and not broker
+    here = farm.bundled_redis and not (broker or farm.workers_redis_url)
     where = "this machine: none other reaches the bundled Redis" if here else "the machine that is to seed"
     click.echo(f"On {where} (the token works once, and for a day):\n", err=True)
     # The farm's own worker has the default place already.

@@ -20,6 +20,7 @@ from ..messaging import outbox
 from ..messaging.broker import BrokerDown
 from ..messaging.identity import identity
 from . import accounts, acl
+from .authority import authority_of
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +44,19 @@ def enrol(
     approved: bool = True,
     life: timedelta = ENROLMENT_LIFE,
     broker: str = "",
+    here: bool = False,
     actor: Actor,
 ) -> Enrolment:
     """Make a token for one worker, once. `broker`: the URL by which the worker reaches Redis, if it differs
-    from ours; with a login in it, the worker uses that and gets no account.
+    from that of the settings; with a login in it, the worker uses that and gets no account.
+    `here`: the worker is one of this machine, and reaches Redis as we do.
 
-    Raises ValidationError, IdentityUnreadable, OSError, NoAccounts, BrokerDown.
+    Raises ValidationError, IdentityUnreadable, OSError, NoAccounts, BrokerDown, AuthorityUnreadable.
     """
     control = identity().node_id  # first: without it a token is useless
+    farm = settings.FARM
+    broker = broker or ("" if here else farm.workers_redis_url)
+    url, authority = (farm.broker_url, "") if here else authority_of(broker or farm.broker_url, farm)
     given_login = broker != "" and without_login(broker) != broker
     own = not given_login and accounts.in_use()
     password = secrets.token_urlsafe(PASSWORD_BYTES)
@@ -63,15 +69,13 @@ def enrol(
         broker_hash=secret_digest(password) if own else "",
         actor=actor,
     )
-    farm = settings.FARM
-    url = broker or farm.broker_url
     if own:
         url = with_login(url, accounts.user_of_token(issued.token.digest), password)
         try:
             accounts.sync()
         except BrokerDown as error:
             log.info("the token's account will be made when the broker is there: %s", error)
-    token = JoinToken(farm=farm.name, control=control, broker=url, secret=issued.secret)
+    token = JoinToken(farm=farm.name, control=control, broker=url, secret=issued.secret, authority=authority)
     return Enrolment(issued.token, token.to_text(), not own and not given_login)
 
 

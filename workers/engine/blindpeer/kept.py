@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from hypercore.aio import Durable
@@ -17,8 +18,8 @@ from hypercore.replication import PeerClosed
 from .records import Record, RecordTable
 
 MAX_KEPT = 1 << 14
-"""Cores that are open for clients and readers; beyond it the complete one that was used longest ago is
-closed. Ours (official: none)."""
+"""Cores that are open for clients and readers; beyond it the connection with most of them loses the one that
+it used longest ago. Ours (official: none)."""
 
 MAX_KEPT_OF_CLIENT = 1 << 12
 """The same for one connection: appends to further ones are seen at its next connection. Ours."""
@@ -90,6 +91,8 @@ class KeptCores:
         self._max_of_client = max_of_client
         self._kept: dict[bytes, KeptCore] = {}
         """By key, the oldest use first."""
+        self._requesters: dict[Requester, None] = {}
+        """Connections for which cores are open."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -120,6 +123,7 @@ class KeptCores:
             if kept is None or not self._cores.open_on(kept.session, requester.link):
                 requester.queue.append(key)  # no room for channels, or the disk: later
                 return
+            self._requesters[requester] = None
             kept.requesters[requester] = None
             requester.kept.pop(key, None)
             requester.kept[key] = None
@@ -158,6 +162,7 @@ class KeptCores:
         """The connection has ended."""
         requester.queue.clear()
         requester.loading.clear()
+        self._requesters.pop(requester, None)
         for key in list(requester.kept):
             self._release(key, requester)
 
@@ -169,6 +174,8 @@ class KeptCores:
                 requester.kept.pop(key, None)
                 requester.loading.discard(key)
             kept.session.close()
+            if not kept.session.length:
+                self._discard_empty(key)
 
     def close_unused(self) -> None:
         """Close the cores that no connection uses any more."""
@@ -209,8 +216,16 @@ class KeptCores:
         if not kept.requesters and not kept.session.peers:
             self.close(kept.record.key)
 
+    def _discard_empty(self, key: bytes) -> None:
+        """A core of which nothing is stored need not be in the store: clients may name any number of keys."""
+        with suppress(LocalProtocolError, StorageError):
+            info = self._cores.stored(key)
+            if info is not None and not info.length:
+                self._cores.remove(key)
+
     def _close_one(self) -> None:
-        key = next((key for key, kept in self._kept.items() if kept.complete), next(iter(self._kept)))
+        largest = max(self._requesters, key=lambda requester: len(requester.kept), default=None)
+        key = next(iter(largest.kept if largest is not None and largest.kept else self._kept))
         self.close(key)
 
     def _shrink(self, requester: Requester) -> None:

@@ -10,6 +10,7 @@ from msgspec import Meta
 from .gaps import MAX_CORES, Gaps
 from .message import Count, Digest, Key, Kind, Message, Name, Seconds, Tags, Text
 from .tasks import Configure
+from .traffic import MAX_PEER_LISTS, MAX_SERVED, PeerList, Served
 
 MAX_REPLICAS = 500
 """Replicas in a report."""
@@ -158,6 +159,12 @@ class ReplicaFacts(Message, frozen=True, kw_only=True):
     title: Annotated[str, Meta(max_length=200)] = ""
     writer_seen_at: Seconds | None = None
     """When a writer last appended while the replica was complete: it was online."""
+    files: Count | None = None
+    """Files and links of a drive. None: not counted, or too many to count."""
+    file_bytes: Count | None = None
+    """Bytes of these files. None: not known."""
+    files_version: Count = 0
+    """Length at which they were counted."""
 
 
 class ReplicaStatus(ReplicaFacts, frozen=True, kw_only=True):
@@ -204,3 +211,6 @@ class Report(Message, frozen=True, kw_only=True):
     replicas: Annotated[list[ReplicaReport], Meta(max_length=MAX_REPLICAS)] = []
     samples: Annotated[list[Sample], Meta(max_length=MAX_SAMPLES)] = []
     events: Annotated[list[WorkerEvent], Meta(max_length=MAX_EVENTS)] = []
+    served: Annotated[list[Served], Meta(max_length=MAX_SERVED)] = []
+    peers: Annotated[list[PeerList], Meta(max_length=MAX_PEER_LISTS)] = []
+    """Of watched drives."""

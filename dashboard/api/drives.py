@@ -14,14 +14,17 @@ from pydantic import Field
 from seederfarm.registry.health_states import Health
 from seederfarm.registry.models import Drive, Event, Replica
 from seederfarm.registry.queries import whole_key
+from seederfarm.registry.services.watching import watch
 from seederfarm.registry.stored_health import in_health
 from seederfarm.registry.uptime import days_of
 from seederfarm.registry.verdict import verdict_of
 
 from ..reads.drives import MAX_QUERY, DriveFilter, narrowed, with_columns
+from ..reads.peers import peers_of
 from .access import READ
 from .lists import page_of_copies, page_of_events
 from .paging import Order, PageOf, PageQuery, Text, in_order
+from .peer_shapes import PeersShape
 from .problems import ProblemError
 from .shapes import CopyShape, DayShape, DriveDetail, DriveShape, EventShape, Kind, Offline
 
@@ -116,6 +119,16 @@ def get_drive(request: HttpRequest, key: Key) -> Any:
 def list_copies(request: HttpRequest, key: Key, query: Query[PageQuery]) -> Any:
     """Its copies, one for each worker."""
     return page_of_copies(Replica.objects.filter(drive=drive_of(key)), query)
+
+
+@router.get("/drives/{key:key}/peers", response=PeersShape, auth=READ)
+def list_peers(request: HttpRequest, key: Key) -> Any:
+    """Peers that are connected to its copies now. The first request asks the workers, which answer within
+    seconds and for a minute."""
+    drive, now = drive_of(key), timezone.now()
+    watch([drive.key], now)
+    drive.refresh_from_db(fields=["watched_until"])
+    return PeersShape.of(peers_of(drive, now), drive.watched_until)
 
 
 @router.get("/drives/{key:key}/events", response=PageOf[EventShape], auth=READ)

@@ -69,6 +69,11 @@ class DriveShape(BaseModel):
     fork: int | None
     fullest_bytes: int | None = Field(description="Bytes that the fullest copy has.")
     peers: int = Field(description="Connected to its copies.")
+    files: int | None = Field(description="Files of a drive. Null: not counted, or too many to count.")
+    file_bytes: int | None = Field(description="Of these files.")
+    files_version: int | None = Field(description="The version that they were counted in.")
+    served_bytes: int = Field(description="Bytes that its copies have sent to peers; 0: never read.")
+    served_at: datetime | None
     proven_at: datetime | None = Field(description="The oldest proof among the copies that count.")
     priority: int = Field(description="0 (first) to 9.")
     required_tags: list[str] = Field(description="Only workers with all of these get it.")
@@ -106,6 +111,11 @@ class DriveShape(BaseModel):
             "fork": drive.fork,
             "fullest_bytes": drive.have_bytes,
             "peers": drive.peers,
+            "files": drive.files,
+            "file_bytes": drive.file_bytes,
+            "files_version": None if drive.files is None else drive.files_version,
+            "served_bytes": drive.served_bytes,
+            "served_at": drive.served_at,
             "proven_at": drive.proven_at,
             "priority": drive.priority,
             "required_tags": drive.required_tags,

@@ -21,12 +21,13 @@ from django.template.loader import render_to_string
 from hypercore.printable import visible
 from seederfarm.registry.middleware import PAGE
 from seederfarm.registry.models import Drive
+from seederfarm.registry.services.watching import watch
 
-from ..reads import alerts, changes, drives, farm, minutes, workers
+from ..reads import alerts, changes, drives, farm, minutes, peers, workers
 from ..reads import drive as reading
 from ..reads.frame import open_alerts, status
 
-DRIVE: Final = re.compile(r"drive\.([0-9a-f]{64})\.(verdict|copies|events|about)")
+DRIVE: Final = re.compile(r"drive\.([0-9a-f]{64})\.(verdict|copies|events|about|peers)")
 ROW: Final = re.compile(r"row\.([1-9][0-9]{0,17})")
 WORKER: Final = re.compile(r"worker\.([a-z0-9]{52})\.rates")
 RENEW: Final = timedelta(seconds=30)
@@ -109,10 +110,23 @@ class Fragments:
             if parts := DRIVE.fullmatch(topic):
                 wanted.setdefault(parts[1], []).append(topic)
         digests = changes.digests_of(wanted) if wanted else {}
+        yield from self._peers([topic for topic in topics if topic.endswith(".peers")], now)
         for key, (drive, events) in digests.items():
+            shown = [topic for topic in wanted[key] if not topic.endswith(".peers")]
             for of_events, digest in ((False, drive), (True, events)):
-                here = [topic for topic in wanted[key] if topic.endswith(".events") == of_events]
+                here = [topic for topic in shown if topic.endswith(".events") == of_events]
                 yield from self._due(here, digest, partial(_page, key, here, now), now)
+
+    def _peers(self, topics: Sequence[str], now: datetime) -> Iterator[Due]:
+        if not topics:
+            return
+        keys = [topic.split(".")[1] for topic in topics]
+        watch(keys, now)
+        newest = peers.newest_lists(keys, now)
+        for topic, key in zip(topics, keys, strict=True):
+            at = newest.get(key)
+            age = None if at is None else now - at > peers.FRESH
+            yield from self._due([topic], hash((at, age)), partial(_peers_of, topic, key, now), now)
 
     def _rows(self, topics: Collection[str], now: datetime) -> Iterator[Due]:
         ids = [int(parts[1]) for topic in topics if (parts := ROW.fullmatch(topic))]
@@ -169,6 +183,14 @@ def _page(key: str, topics: Sequence[str], now: datetime) -> dict[str, str]:
         topic: render_to_string(f"dashboard/_drive_{topic.rpartition('.')[2]}.html", context)
         for topic in topics
     }
+
+
+def _peers_of(topic: str, key: str, now: datetime) -> dict[str, str]:
+    drive = Drive.objects.filter(key=key).first()
+    if drive is None:
+        return {}
+    context = {"peers": peers.peers_of(drive, now)}
+    return {topic: render_to_string("dashboard/_drive_peers.html", context)}
 
 
 def _row(topic: str, drive: Drive) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Max, Q, Sum
 from django.utils import timezone
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -98,6 +98,9 @@ def _drives() -> Iterator[Metric]:
     found = {health.value: by_health[health] for health in Health}
     yield _labelled("seederfarm_drives", "Drives by state, as pages show it", "state", found)
     size = Drive.objects.aggregate(n=Sum("byte_length"))["n"] or 0
+    used = Drive.objects.aggregate(n=Sum("served_bytes"), never=Count("pk", filter=Q(served_bytes=0)))
+    yield GaugeMetricFamily("seederfarm_drives_served_bytes", "Bytes sent to their peers", used["n"] or 0)
+    yield GaugeMetricFamily("seederfarm_drives_never_served", "Drives that no peer has read", used["never"])
     yield GaugeMetricFamily("seederfarm_drives_bytes", "Bytes of all drives, one copy of each", size)
 
 

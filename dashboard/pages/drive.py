@@ -12,8 +12,11 @@ from seederfarm.registry import services
 from seederfarm.registry.models import Drive
 from seederfarm.registry.services import seen
 from seederfarm.registry.services.edits import edit_drive
+from seederfarm.registry.services.watching import watch
 
 from ..reads import drive as reading
+from ..reads.demand import demand_of
+from ..reads.peers import peers_of
 from .access import action, canonical, page
 
 
@@ -21,14 +24,18 @@ from .access import action, canonical, page
 @canonical
 def drive(request: HttpRequest, key: str) -> HttpResponse:
     """The page of a drive; `key` is hex. 404 if it is not registered."""
+    now = timezone.now()
+    watch([key], now)
     found = get_object_or_404(Drive, key=key)
     if seen.of(request.user).is_new(found.pk):
         seen.mark(request.user, [found.pk])
     may_act = request.user.has_perm("registry.change_drive")
     may_have_files = found.kind in ("", Drive.Kind.DRIVE) and bool(found.length)
     context = {
+        "peers": peers_of(found, now),
+        "demand": demand_of(found, now),
         "may_have_files": may_have_files,
-        "seen": reading.one(found, timezone.now()),
+        "seen": reading.one(found, now),
         "drive": found,
         "may_act": may_act,
     }

@@ -9,7 +9,9 @@ from django.db.models import Max
 
 from seederfarm.registry.models import Drive, Event, Replica
 
-_OF_DRIVE: Final = [field.attname for field in Drive._meta.concrete_fields]
+_OF_DRIVE: Final = [
+    field.attname for field in Drive._meta.concrete_fields if field.attname != "watched_until"
+]
 _OF_COPY: Final = [
     *(field.attname for field in Replica._meta.concrete_fields),
     "worker__name", "worker__zone", "worker__state", "worker__lost_since",

@@ -34,6 +34,7 @@ SORTS: Final[dict[str, tuple[str, ...]]] = {
     "size": ("byte_length",),
     "version": ("length",),
     "proven": ("proven_at",),
+    "served": ("served_bytes",),
     "added": ("created_at",),
 }
 """Orders by name, each also reversed with a minus."""
@@ -41,7 +42,7 @@ SORTS: Final[dict[str, tuple[str, ...]]] = {
 
 SHOWN: Final = (
     "health", "label", "title", "counted", "unfinished", "replicas_min", "replicas_max", "have_bytes",
-    "total_bytes", "byte_length", "length", "peers", "proven_at",
+    "total_bytes", "byte_length", "length", "peers", "served_bytes", "proven_at",
 )  # fmt: skip
 """What a row is made of."""
 
@@ -107,6 +108,7 @@ COLUMNS: Final = (
     Column("Size", "size", "num"),
     Column("Version", "version", "num x-wide"),
     Column("Peers", "", "num"),
+    Column("Served", "served", "num x-wide"),
     Column("Proven", "proven", "num"),
 )
 

@@ -15,6 +15,7 @@ def connect() -> None:
     signals.drives_changed.connect(_drives_changed, dispatch_uid="control.drives")
     signals.workers_changed.connect(_workers_changed, dispatch_uid="control.workers")
     signals.messages_wait.connect(_messages_wait, dispatch_uid="control.messages")
+    signals.peers_wanted.connect(_peers_wanted, dispatch_uid="control.peers")
     signals.reverify_wanted.connect(_reverify_wanted, dispatch_uid="control.reverify")
 
 
@@ -33,6 +34,10 @@ def _workers_changed(*, ids: list[int], **_: Any) -> None:
 
 def _messages_wait(**_: Any) -> None:
     outbox.defer(ControlTask.DELIVER)
+
+
+def _peers_wanted(**_: Any) -> None:
+    outbox.defer(ControlTask.WATCH)
 
 
 def _reverify_wanted(**_: Any) -> None:

@@ -18,7 +18,7 @@ from .models import Replica
 COLUMN_OF: Final = {"blocks": "total_blocks", "bytes": "total_bytes"}
 """Columns whose name is not that of the field."""
 
-OF_THE_DRIVE: Final = frozenset({"title", "writer_seen_at"})
+OF_THE_DRIVE: Final = frozenset({"title", "writer_seen_at", "files", "file_bytes", "files_version"})
 """Fields that are no facts about the copy: they are kept with the drive."""
 
 KEPT: Final = frozenset({"length", "fork", "blocks", "bytes", "peers"})

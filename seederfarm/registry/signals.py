@@ -18,5 +18,8 @@ workers_changed = Signal()
 messages_wait = Signal()
 """Messages about alerts wait to be sent."""
 
+peers_wanted = Signal()
+"""Pages show drives: workers shall report their peers."""
+
 reverify_wanted = Signal()
 """`drive_ids`: list of primary keys of drives whose copies must be proven now; None for very many."""

@@ -19,6 +19,7 @@ from farmwire.message import decode, to_builtins
 from farmwire.rejection import MessageRejected, RejectReason
 from farmwire.report import Heartbeat, Phase, ReplicaStatus
 from farmwire.tasks import Configure, Refresh
+from farmwire.traffic import PeerList, Watch
 from hypercore.crypto import KeyPair
 
 from ..engine.settings.settings import LimitSettings, cap, divide, headroom
@@ -126,6 +127,8 @@ class Agent:
                     self._on_configure(decode(envelope.body, Configure))
                 case tasks.REFRESH:
                     self._on_refresh(decode(envelope.body, Refresh))
+                case tasks.WATCH:
+                    self._on_watch(decode(envelope.body, Watch))
         except MessageRejected as refused:
             self.refuse(name, refused)
 
@@ -147,6 +150,13 @@ class Agent:
             by_shard.setdefault(self._shard_map.of(key), []).append(key)
         for index, keys in by_shard.items():
             self._shards[index].send({"cmd": "search_again", "keys": keys})
+
+    def _on_watch(self, watch: Watch) -> None:
+        by_shard: dict[int, list[str]] = {index: [] for index in self._shards}
+        for key in watch.keys:
+            by_shard[self._shard_map.of(key)].append(key)
+        for index, keys in by_shard.items():
+            self._shards[index].send({"cmd": "watch", "keys": keys, "seconds": watch.seconds})
 
     def _on_page(self, page: AssignmentPage) -> None:
         with self._lock:
@@ -246,6 +256,12 @@ class Agent:
                 self._on_status(fields["keys"])
             case "engine":
                 self._sampler.count(shard, fields)
+            case "served":
+                self.reports.add_served(fields["keys"])
+            case "peers":
+                self.reports.put_peers(
+                    decode({name: fields[name] for name in ("key", "total", "peers")}, PeerList)
+                )
             case "proof" if self._challenges.answered(fields["id"]):
                 self.reports.add_answer(
                     decode({name: fields[name] for name in ("id", "core", "proofs", "error")}, Answer)

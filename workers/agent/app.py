@@ -1,4 +1,4 @@
-"""The Celery app of a worker: one queue, four tasks, an engine step and a reporter step."""
+"""The Celery app of a worker: one queue, five tasks, an engine step and a reporter step."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kombu.entity import Queue
 
 from farmwire.envelope import MAX_BODY_BYTES
 from farmwire.rejection import MessageRejected, RejectReason
-from farmwire.tasks import AUDIT, CONFIGURE, READ_ONLY_COMMANDS, REFRESH, SYNC_ASSIGNMENT, queue_of
+from farmwire.tasks import AUDIT, CONFIGURE, READ_ONLY_COMMANDS, REFRESH, SYNC_ASSIGNMENT, WATCH, queue_of
 
 from .. import transport
 from .agent import Agent
 from .broker import CONNECT_TIMEOUT, transport_options, trusting_url
 from .reporter import Reporter
 
-ORDERS = (SYNC_ASSIGNMENT, AUDIT, CONFIGURE, REFRESH)
+ORDERS = (SYNC_ASSIGNMENT, AUDIT, CONFIGURE, REFRESH, WATCH)
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import islice
 
 from farmwire.audit import Answer
+from farmwire.message import MAX_COUNT
 from farmwire.report import MAX_EVENTS, MAX_REPLICAS, MAX_SAMPLES, Heartbeat, Report, WorkerEvent
+from farmwire.traffic import MAX_PEER_LISTS, MAX_SERVED, MAX_WATCHED, PeerList, Served
 
 from ..state import State
 from .repeats import Repeats
@@ -46,6 +49,10 @@ class PendingReports:
         self.wake = threading.Event()
         """Set when there is something to send."""
         self.replicas = ReplicaTracker()
+        self._served: dict[str, int] = {}
+        """Bytes served by key that were not reported yet. They are lost with this process."""
+        self._peers: dict[str, PeerList] = {}
+        """The newest lists, by key."""
         self.answers: deque[Answer] = deque(maxlen=MAX_ANSWERS)
         self._state = state
         self._heartbeat = heartbeat
@@ -65,6 +72,21 @@ class PendingReports:
             self.record_event(
                 code, f"{text} ({left_out} more since the last event)" if left_out else text, key
             )
+
+    def add_served(self, served: Mapping[str, int]) -> None:
+        """Report bytes served, by key, with the next report. Keys that are not kept are left out."""
+        with self.lock:
+            for key, size in served.items():
+                if key in self.replicas:
+                    self._served[key] = min(MAX_COUNT, self._served.get(key, 0) + size)
+        self.wake.set()
+
+    def put_peers(self, peers: PeerList) -> None:
+        """Report the peers of a copy soon. Only the newest list of each is kept."""
+        with self.lock:
+            if peers.key in self._peers or len(self._peers) < MAX_WATCHED:
+                self._peers[peers.key] = peers
+        self.wake.set()
 
     def add_answer(self, answer: Answer) -> None:
         """Send an answer to a challenge soon."""
@@ -96,17 +118,25 @@ class PendingReports:
             limit = max(1, int(MAX_REPLICAS * share))
             replicas = self.replicas.take(limit, again=self._spread.budget(now))
             self._spread.used(before - self.replicas.again)
+            served = self._take_served(max(1, int(MAX_SERVED * share)))
+            peers = [self._peers.pop(key) for key in list(self._peers)[: max(1, int(MAX_PEER_LISTS * share))]]
         samples = self._state.samples(max(1, int(MAX_SAMPLES * share)))
         events = self._state.events(max(1, int(MAX_EVENTS * share)))
-        if not (with_heartbeat or replicas or samples or events):
+        if not (with_heartbeat or replicas or samples or events or served or peers):
             return None
         report = Report(
             heartbeat=self._heartbeat() if with_heartbeat else None,
             replicas=replicas,
             samples=[sample for _, sample in samples],
             events=[event for _, event in events],
+            served=served,
+            peers=peers,
         )
         return Batch(report, [number for number, _ in samples], [number for number, _ in events])
+
+    def _take_served(self, limit: int) -> list[Served]:
+        keys = list(islice(self._served, limit))
+        return [Served(key=key, bytes=self._served.pop(key)) for key in keys]
 
     def sent(self, batch: Batch) -> None:
         """The broker has it."""
@@ -117,3 +147,5 @@ class PendingReports:
         """It is sent again."""
         with self.lock:
             self.replicas.requeue(batch.report.replicas)
+            for served in batch.report.served:  # peers are listed again in a moment
+                self._served[served.key] = self._served.get(served.key, 0) + served.bytes

@@ -27,6 +27,9 @@ class ReplicaTracker:
     def __len__(self) -> int:
         return len(self._known)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
     @property
     def waiting(self) -> int:
         """Number of replicas whose changes wait to be reported."""

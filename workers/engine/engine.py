@@ -24,9 +24,11 @@ from .model.kind import Kind
 from .model.status import EngineStatus, SeedStatus, State
 from .seeds.backlog import Backlog
 from .seeds.cold import Cold, load_cold
+from .seeds.peer_counters import PeerAmounts
 from .seeds.problems import Problems
 from .seeds.review_schedule import ReviewSchedule
 from .seeds.seed import Seed
+from .seeds.served import ServedCounter
 from .seeds.stage import Stage
 from .seeds.table import SeedSlot, SeedTable, TableTotals, WarmSeed
 from .seeds.topic import TopicSubscription
@@ -96,6 +98,9 @@ class Engine:
         """Keys with activity since the last call of `changes`."""
         self._unsynced: set[bytes] = set()
         """Keys that are not synced."""
+        self._served = ServedCounter()
+        self._gone_cold: set[bytes] = set()
+        """Keys that became cold since the last call of `served`."""
         self._reviews = ReviewSchedule(self._review, self._is_loaded)
         self._tasks: set[asyncio.Task[object]] = set()
         self._all_synced = asyncio.Event()
@@ -265,6 +270,8 @@ class Engine:
         if isinstance(slot.state, WarmSeed):
             self._release(key, slot.state.seed)
         self._changed.discard(key)
+        self._served.remove(key)
+        self._gone_cold.discard(key)
         self._mark_synced(key)
         await slot.topic.leave()
         return True
@@ -317,6 +324,7 @@ class Engine:
         self._release(key, warm.seed)
         topic.rest()
         self._seeds.change(key, cold)
+        self._gone_cold.add(key)
 
     # --- status
 
@@ -360,6 +368,21 @@ class Engine:
             changed.update(self._seeds.all_warm())  # downloads were paused or resumed
         slots = [(key, self._seeds.get(key)) for key in changed]
         return self._shown(self._statuses((key, slot) for key, slot in slots if slot is not None))
+
+    def served(self) -> dict[bytes, int]:
+        """Bytes of blocks sent to peers by key, since the last call; keys without any are left out."""
+        counters = {key: warm.seed.traffic[1] for key, warm in self._seeds.all_warm().items()}
+        for key in self._gone_cold:
+            slot = self._seeds.get(key)
+            if slot is not None and isinstance(slot.state, Cold):
+                counters[key] = slot.state.bytes_out
+        self._gone_cold.clear()
+        return self._served.take(counters.items())
+
+    def peers_of(self, key: bytes) -> list[PeerAmounts]:
+        """The peers that replicate a key now, and the bytes exchanged with each."""
+        warm = self._seeds.warm(key)
+        return [] if warm is None else warm.seed.peer_amounts()
 
     def mark_changed(self, key: bytes) -> None:
         """Include a key in the next `changes`: its report changed outside of the engine."""

@@ -51,6 +51,9 @@ def show(key: str, as_json: bool) -> None:
     click.echo(f"  {plain(verdict.reason)}")
     click.echo(f"  key     {drive.z32}\n          {drive.key}")
     click.echo(f"  holds   {size}{length}")
+    if (files := _files(drive)) is not None:
+        click.echo(f"  files   {files}")
+    click.echo(f"  served  {_served(drive, now)}")
     click.echo(f"  newest  {_newest(drive, copies, now)}")
     wanted = span(drive.replicas_min, drive.replicas_max)
     click.echo(f"  copies  {drive.complete} complete, {wanted} wanted")
@@ -63,6 +66,22 @@ def show(key: str, as_json: bool) -> None:
     _show_copies(copies, now)
     for event in reversed(events):
         click.echo(f"{event.at:%Y-%m-%d %H:%M:%S} {plain(event.text)}")
+
+
+def _files(drive: Drive) -> str | None:
+    """Number and bytes of its files; None: not counted."""
+    if drive.files is None:
+        return None
+    size = "" if drive.file_bytes is None else f", {units.format_size(drive.file_bytes)}"
+    version = "" if drive.files_version == drive.length else f", in version {drive.files_version}"
+    return f"{drive.files:,}{size}{version}"
+
+
+def _served(drive: Drive, now: datetime) -> str:
+    """Bytes that its copies have sent to peers."""
+    if not drive.served_bytes:
+        return "never"
+    return f"{units.format_size(drive.served_bytes)}, last {ago(drive.served_at, now)}"
 
 
 def _newest(drive: Drive, copies: Iterable[Replica], now: datetime) -> str:

@@ -17,7 +17,7 @@ from ..accounts.pulse import record_pulse
 from ..alerts.deliver import deliver
 from ..alerts.evaluate import evaluate
 from ..history import retention
-from ..messaging import assignments
+from ..messaging import assignments, watching
 from ..messaging.task_names import ControlTask
 from ..reconcile import completing
 from ..reconcile.reconcile import reconcile, sweep
@@ -96,6 +96,12 @@ def refresh() -> None:
     """Ask workers again whose state differs from the registry or is old."""
     assignments.refresh_stale()
     completing.ask_to_search_again()
+
+
+@_task(ControlTask.WATCH)
+def watch() -> None:
+    """Send the keys of watched drives."""
+    watching.send_watch()
 
 
 @_task(ControlTask.SYNC_ACCOUNTS)

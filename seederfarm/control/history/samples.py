@@ -35,6 +35,11 @@ DAY: Final = 86400
 MAX_BACKLOG: Final = timedelta(days=30)
 """Largest age of a sample: a worker sends older ones after it was disconnected."""
 
+DRIVE_DAYS: Final = 30
+"""Days for which the bytes that a drive was served are kept."""
+SERVED: Final = "bytes_up"
+"""Name of that number in the table; one row a day (UTC)."""
+
 METRICS: Final = (
     ("bytes_down", "bytes_in"),
     ("bytes_up", "bytes_out"),
@@ -93,6 +98,17 @@ def record(worker_id: int, reported: Sequence[ReportedSample], now: datetime) ->
     )
 
 
+def record_served(rows: Sequence[tuple[int, int]], now: datetime) -> None:
+    """Add bytes to this day of drives: (primary key, bytes). One statement."""
+    table, parameters = rows_as_table((("drive", "bigint"), ("bytes", "double precision")), rows)
+    execute(
+        "INSERT INTO registry_sample (scope, subject, metric, span, at, count, total, minimum, maximum) "
+        f"SELECT 'drive', v.drive, %s, %s, %s, 1, v.bytes, v.bytes, v.bytes FROM {table} "
+        f"WHERE true {_MERGE}",
+        [SERVED, DAY, _floor(now, DAY), *parameters],
+    )
+
+
 def roll_up(now: datetime | None = None) -> int:
     """Merge samples that are old for their span into the next coarser one, and delete the oldest.
 
@@ -110,6 +126,8 @@ def roll_up(now: datetime | None = None) -> int:
     oldest = now - timedelta(seconds=settings.FARM.keep_samples)
     for end in _stretches(STEPS[-1].span, oldest, DAY):
         gone += _before(STEPS[-1].span, end).delete()[0]
+    for end in _stretches(DAY, _floor(now, DAY) - timedelta(days=DRIVE_DAYS), DAY):
+        gone += _before(DAY, end).delete()[0]
     return gone
 
 

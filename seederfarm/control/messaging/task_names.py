@@ -17,6 +17,8 @@ class ControlTask(StrEnum):
     """Plan all drives, if due."""
     CHALLENGE = "control.challenge"
     REFRESH = "control.refresh"
+    WATCH = "control.watch"
+    """Send workers the keys of watched drives."""
     PULSE = "control.pulse"
     SYNC_ACCOUNTS = "control.sync_accounts_task"
     ALERTS = "control.alerts"

@@ -33,6 +33,7 @@ from ..history.events import EventRow, record
 from ..messaging import assignments, outbox
 from ..messaging.inbox import Received, receive, reject_malformed
 from ..messaging.task_names import ControlTask
+from . import traffic
 
 LAST_SEEN_RESOLUTION: Final = timedelta(seconds=60)
 """Resolution of the last sight of a writer: a finer one would write every drive at every report."""
@@ -119,6 +120,10 @@ def apply_report(worker: Worker, report: Report, now: datetime) -> IngestResult:
         _heartbeat(worker, report.heartbeat, now)
     if report.samples:
         samples.record(worker.pk, report.samples, now)
+    if report.served:
+        traffic.served(worker, report.served, now)
+    if report.peers:
+        traffic.peers(worker, report.peers, now)
     if report.events:
         events = [
             replace(event, code=storable(event.code), text=storable(event.text)) for event in report.events
@@ -346,6 +351,9 @@ _DRIVE_COLUMNS: Final = (
     ("byte_length", "bigint"),
     ("last_writer_seen_at", "timestamptz"),
     ("observed_at", "timestamptz"),
+    ("files", "bigint"),
+    ("file_bytes", "bigint"),
+    ("files_version", "bigint"),
 )
 
 
@@ -374,7 +382,7 @@ def _observe(news: list[_Update], others: set[int]) -> None:
 
 def _newer_observation(row: tuple[object, ...], news: _Update) -> tuple[object, ...] | None:
     """The updated row, or None if the report adds nothing to it."""
-    pk, kind, title, length, fork, size, writer, observed = row
+    pk, kind, title, length, fork, size, writer, observed, files, file_bytes, version = row
     report = news.report
     seen = None if report.writer_seen_at is None else min(_time(report.writer_seen_at), news.at)
     assert writer is None or isinstance(writer, datetime)
@@ -385,7 +393,19 @@ def _newer_observation(row: tuple[object, ...], news: _Update) -> tuple[object, 
     bigger = same and report.bytes > (size or 0)  # type: ignore[operator]
     titled = (ahead or same) and bool(report.title) and report.title != title
     shown = report.kind is not None and not kind
-    if not (later or ahead or bigger or titled or shown):
+    if ahead and report.fork != (fork or 0):
+        files, file_bytes, version = None, None, 0  # of another history
+    # The first count of a version stays: another one of the same would be a lie.
+    counted = (
+        (ahead or same)
+        and report.files is not None
+        and report.phase is Phase.COMPLETE
+        and report.files_version <= report.length
+        and (files is None or report.files_version > version)  # type: ignore[operator]
+    )
+    if counted:
+        files, file_bytes, version = report.files, report.file_bytes, report.files_version
+    if not (later or ahead or bigger or titled or shown or counted):
         return None
     return (
         pk,
@@ -396,6 +416,9 @@ def _newer_observation(row: tuple[object, ...], news: _Update) -> tuple[object, 
         report.bytes if ahead or bigger else size,
         seen if later else writer,
         news.at if ahead or bigger else observed,
+        files,
+        file_bytes,
+        version,
     )
 
 

@@ -314,6 +314,18 @@ class Migration(migrations.Migration):
                     models.DateTimeField(editable=False, null=True, verbose_name="publisher last wrote"),
                 ),
                 ("observed_at", models.DateTimeField(editable=False, null=True, verbose_name="observed")),
+                ("files", models.PositiveBigIntegerField(editable=False, null=True)),
+                ("file_bytes", models.PositiveBigIntegerField(editable=False, null=True)),
+                ("files_version", models.PositiveBigIntegerField(default=0, editable=False)),
+                (
+                    "served_bytes",
+                    models.PositiveBigIntegerField(default=0, editable=False, verbose_name="served"),
+                ),
+                (
+                    "served_at",
+                    models.DateTimeField(editable=False, null=True, verbose_name="last served"),
+                ),
+                ("watched_until", models.DateTimeField(editable=False, null=True)),
                 (
                     "health",
                     models.CharField(
@@ -1265,6 +1277,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="drive",
             index=models.Index(
+                condition=models.Q(("watched_until__isnull", False)),
+                fields=["watched_until"],
+                name="drive_watched",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="drive",
+            index=models.Index(
                 condition=models.Q(("health_stale", True)), fields=["id"], name="drive_health_stale"
             ),
         ),
@@ -1320,6 +1340,27 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("kind__in", ["", "core", "bee", "drive"])), name="drive_kind_known"
             ),
+        ),
+        migrations.CreateModel(
+            name="CopyPeers",
+            fields=[
+                (
+                    "replica",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="peer_list",
+                        serialize=False,
+                        to="registry.replica",
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("total", models.PositiveBigIntegerField()),
+                ("peers", models.JSONField(default=list)),
+            ],
+            options={
+                "indexes": [models.Index(fields=["at"], name="copy_peers_age")],
+            },
         ),
         migrations.CreateModel(
             name="AlertChannel",

@@ -6,6 +6,7 @@ from .access import ApiToken, EnrolmentToken
 from .alerting import AlertChannel, AlertDelivery, AlertRule, AlertSilence, AlertWatch
 from .drive import Drive, Tag
 from .history import Alert, AuditEntry, Event, Sample
+from .peers import CopyPeers
 from .plan import ControlPulse, PlanState
 from .proof import Challenge
 from .replica import Replica
@@ -27,6 +28,7 @@ __all__ = [
     "AuditEntry",
     "Challenge",
     "ControlPulse",
+    "CopyPeers",
     "Drive",
     "DriveDay",
     "EnrolmentToken",

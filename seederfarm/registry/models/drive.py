@@ -125,6 +125,20 @@ class Drive(models.Model):
     last_writer_seen_at = models.DateTimeField("publisher last wrote", null=True, editable=False)
     observed_at = models.DateTimeField("observed", null=True, editable=False)
 
+    files = models.PositiveBigIntegerField(null=True, editable=False)
+    """Files and links of a version; None: not counted, or too many to count."""
+    file_bytes = models.PositiveBigIntegerField(null=True, editable=False)
+    files_version = models.PositiveBigIntegerField(default=0, editable=False)
+    """Length at which they were counted."""
+
+    # its use, summed over what workers report
+    served_bytes = models.PositiveBigIntegerField("served", default=0, editable=False)
+    """Bytes of blocks that all workers have sent to peers."""
+    served_at = models.DateTimeField("last served", null=True, editable=False)
+    """When a worker last reported some."""
+    watched_until = models.DateTimeField(null=True, editable=False)
+    """Until when workers report its peers (`services.watching`)."""
+
     # `stored_health` keeps these
     health = models.CharField(max_length=11, choices=Health.choices, default=Health.WAITING, editable=False)
     """Health when it was last computed: soon after each change, and when time alone may change it."""
@@ -183,6 +197,10 @@ class Drive(models.Model):
             # proof_requests.conclude
             models.Index(
                 fields=["proof_asked_at"], condition=Q(proof_asked_at__isnull=False), name="drive_proof_asked"
+            ),
+            # services.watching
+            models.Index(
+                fields=["watched_until"], condition=Q(watched_until__isnull=False), name="drive_watched"
             ),
             # stored_health.refresh_due
             models.Index(fields=["id"], condition=Q(health_stale=True), name="drive_health_stale"),

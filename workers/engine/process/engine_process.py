@@ -14,6 +14,7 @@ from ..model.events import Event, PeerChanged, Problem, Progress, Synced, to_jso
 from ..model.interfaces import CoreSession
 from ..model.kind import Kind
 from ..removal.removal import Removals
+from ..seeds.file_counts import FileCounts, Files
 from ..seeds.title import Titles
 from ..settings.settings import LimitSettings
 from .assigned_keys import AssignedKeys
@@ -22,6 +23,7 @@ from .json_lines import LineWriter
 from .prover import Prover
 from .replica_reports import ReplicaReports
 from .status_lines import StatusLines
+from .watched_peers import WatchedPeers
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ class EngineProcess:
         self._status = StatusLines(parts, self._reports, write=writer.put_object)
         self._prover = Prover(parts, is_assigned=is_assigned, write=writer.put_object)
         self._titles = Titles(self._open_session, is_wanted=is_assigned, on_title=self._on_title)
+        self._files = FileCounts(self._open_session, is_wanted=is_assigned, on_count=self._on_count)
+        self._peers = WatchedPeers(parts, write=writer.put_object)
         self._removals = Removals(
             parts.cores,
             parts.owners,
@@ -55,6 +59,8 @@ class EngineProcess:
             self._status.keep_alive(),
             self._prover.run(),
             self._titles.run(),
+            self._files.run(),
+            self._peers.run(),
             self._removals.run(),
         ]
 
@@ -65,12 +71,14 @@ class EngineProcess:
         self._facts.record(event)
         if isinstance(event, Synced) and event.kind is Kind.DRIVE:
             self._titles.changed(event.key)
+            self._files.changed(event.key)
         self._writer.put(to_json(event), droppable=isinstance(event, Progress | PeerChanged))
 
     def _on_removed(self, key: bytes) -> None:
         self._facts.remove(key)
         self._reports.remove(key)
         self._titles.discard(key)
+        self._files.discard(key)
 
     def _on_deleted(self, key: bytes) -> None:
         self._facts.remove(key)
@@ -84,6 +92,11 @@ class EngineProcess:
 
     def _on_title(self, key: bytes, title: str) -> None:
         self._facts.set_title(key, title)
+        self._parts.engine.mark_changed(key)
+        self._status.wake()
+
+    def _on_count(self, key: bytes, files: Files | None) -> None:
+        self._facts.set_files(key, files)
         self._parts.engine.mark_changed(key)
         self._status.wake()
 
@@ -102,6 +115,8 @@ class EngineProcess:
                 case "search_again":
                     for key in command["keys"]:
                         self._parts.engine.reopen(bytes.fromhex(key))
+                case "watch":
+                    self._peers.watch(map(bytes.fromhex, command["keys"]), float(command["seconds"]))
                 case "refresh":
                     self._status.wake(everything=True)
                 case other:

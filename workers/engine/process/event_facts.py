@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..model.events import CoreChanged, Event, Problem, Synced
+from ..seeds.file_counts import Files
 
 MAX_ERROR = 500
 """Characters of an error that are reported."""
@@ -22,6 +23,7 @@ class KeyFacts:
     title: str = ""
     attempts: int = 0
     complete: bool = False
+    files: Files | None = None
     grown_at: float | None = None
     """When a writer last appended while our copy was complete: it was online."""
 
@@ -42,6 +44,9 @@ class EventFacts:
 
     def set_title(self, key: bytes, title: str) -> None:
         self._facts.setdefault(key, KeyFacts()).title = title
+
+    def set_files(self, key: bytes, files: Files | None) -> None:
+        self._facts.setdefault(key, KeyFacts()).files = files
 
     def record(self, event: Event) -> None:
         """Keep what an event says of its key."""

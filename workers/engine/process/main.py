@@ -12,6 +12,7 @@ Standard input, one command a line:
 * `{"cmd":"refresh"}`: write the status of every key.
 * `{"cmd":"search_again","keys"}`: other replicas have blocks of these keys that were given up here: look for
   them.
+* `{"cmd":"watch","keys","seconds"}`: list the peers of these keys, and of no others, for so long.
 * `{"cmd":"stop"}`, and the end of standard input: leave the network, flush, end.
 
 Standard output: the engine's events (docs/cli.md), and
@@ -19,6 +20,8 @@ Standard output: the engine's events (docs/cli.md), and
 * `status` with `keys`: those whose numbers changed (see `status_lines` and `replicas`);
 * `alive`: every two seconds, as long as the loop turns;
 * `engine`: totals of the engine, every few seconds; its longest stalls since the last such line;
+* `served` with `keys`: bytes of blocks sent to peers since the last such line, by key, once a minute;
+* `peers` with `key`, `total`, `peers` (`farmwire.traffic.PeerTraffic`), every two seconds while watched;
 * `proof` with `id`, `core`, `proofs` (`block` and base64 `data`, empty if missing), `error`;
 * `dropped` with `key`: its blocks are deleted.
 """

@@ -10,6 +10,7 @@ from farmwire.message import to_builtins
 from farmwire.report import Phase, ReplicaFacts, ReplicaStatus
 
 from ..model.status import SeedStatus, State
+from ..seeds.file_counts import Files
 from .event_facts import MAX_ERROR, EventFacts
 
 PHASES = {
@@ -51,6 +52,7 @@ class ReplicaReports:
                 attempts=facts.attempts,
                 title=facts.title,
                 writer_seen_at=facts.grown_at,
+                **({} if facts.files is None else _of_files(facts.files)),
             )
             reported = (full.state, full.kind, *(getattr(full, name) for name in FIELDS))
             if everything or reported != self._reported.get(status.key):
@@ -58,6 +60,10 @@ class ReplicaReports:
                 held = status.state is State.HELD
                 changed.append(_to_json(replace(full, error=no_room[:MAX_ERROR]) if held else full))
         return changed
+
+
+def _of_files(files: Files) -> dict[str, Any]:
+    return {"files": files.number, "file_bytes": files.bytes, "files_version": files.version}
 
 
 def _to_json(status: SeedStatus) -> dict[str, Any]:

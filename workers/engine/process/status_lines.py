@@ -23,6 +23,9 @@ STATUS_SHARE = 0.05
 
 KEYS_A_LINE = 500
 
+SERVED_INTERVAL = 60.0
+"""Seconds between two `served` lines. Ours."""
+
 ENGINE_INTERVAL = 2.0
 """Seconds between two `engine` lines."""
 
@@ -54,7 +57,7 @@ class StatusLines:
     async def run(self) -> None:
         """Write lines until cancelled."""
         engine, limits = self._parts.engine, self._parts.limits
-        reported_at = float("-inf")
+        reported_at = served_at = float("-inf")
         meter = StallMeter()
         while True:
             started = time.perf_counter()
@@ -68,6 +71,10 @@ class StatusLines:
             for start in range(0, len(changed), KEYS_A_LINE):
                 self._write({"event": "status", "keys": changed[start : start + KEYS_A_LINE]})
             now = time.perf_counter()
+            if now - served_at >= SERVED_INTERVAL:
+                served_at = now
+                if served := {key.hex(): size for key, size in engine.served().items()}:
+                    self._write({"event": "served", "keys": served})
             if now - reported_at >= ENGINE_INTERVAL or everything:
                 reported_at = now
                 stalls = meter.take()

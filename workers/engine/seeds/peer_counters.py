@@ -17,6 +17,14 @@ class PeerDelta(NamedTuple):
     bytes_out: int
 
 
+class PeerAmounts(NamedTuple):
+    """Bytes of blocks exchanged with a peer of the key."""
+
+    public_key: bytes
+    bytes_in: int
+    bytes_out: int
+
+
 class _Known:
     """One remote, over all cores of the key and all its connections so far."""
 
@@ -68,6 +76,10 @@ class PeerCounters:
     @property
     def bytes_out(self) -> int:
         return self._gone_out + sum(known.bytes_out for known in self._known.values())
+
+    def amounts(self) -> list[PeerAmounts]:
+        """Of each peer that is open."""
+        return [PeerAmounts(key, known.bytes_in, known.bytes_out) for key, known in self._known.items()]
 
     def update(self, peers: Iterable[RemotePeer]) -> list[PeerDelta]:
         """Peers that opened or closed since the last call.

@@ -19,7 +19,7 @@ from .blobs_length import RequiredBlobs
 from .cold import Cold, ColdCore, SeedRecord, amounts_of
 from .core_problems import doubts_of, problems_of, too_many_blocks, too_many_cores
 from .detect import all_lack, detect_kind, detection_basis, remembered
-from .peer_counters import PeerCounters, PeerDelta
+from .peer_counters import PeerAmounts, PeerCounters, PeerDelta
 from .totals import Head, SeedTotals, recorded, totals_of
 from .tracked_core import TrackedCore
 
@@ -162,6 +162,10 @@ class Seed:
     @property
     def peers(self) -> int:
         return len(self._tally)
+
+    def peer_amounts(self) -> list[PeerAmounts]:
+        """Its peers, and what was exchanged with each."""
+        return self._tally.amounts()
 
     @property
     def connected(self) -> int:

@@ -53,18 +53,18 @@ class TooMuch(InvalidContent):
 
 
 class Budget:
-    """What may still be read for one title."""
+    """What may still be read: by default for one title."""
 
-    def __init__(self) -> None:
-        self._blocks = MAX_BLOCKS
-        self._bytes = MAX_BYTES
+    def __init__(self, blocks: int = MAX_BLOCKS, size: int = MAX_BYTES) -> None:
+        self._blocks = blocks
+        self._bytes = size
 
     def spend(self, size: int) -> None:
         """Count one block of `size` bytes. Raises TooMuch."""
         self._blocks -= 1
         self._bytes -= size
         if self._blocks < 0 or self._bytes < 0 or size > MAX_BLOCK_BYTES:
-            raise TooMuch("the title takes more reading than it is worth")
+            raise TooMuch("it takes more reading than it is worth")
 
 
 class StoredBlocks:
@@ -92,11 +92,15 @@ class StoredBlocks:
         return self._core.manifest
 
     async def get(self, index: int) -> bytes:
+        await asyncio.sleep(0)
+        return self.read(index)
+
+    def read(self, index: int) -> bytes:
+        """Raises BlockNotAvailable and TooMuch."""
         core = self._core
         if not core.has(index):
             raise BlockNotAvailable(f"block {index} is not here")
         self._budget.spend(core.byte_range(index)[1])
-        await asyncio.sleep(0)
         block = core.get(index)
         if block is None:
             raise BlockNotAvailable(f"block {index} is not here")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ...crypto import KeyPair, blake2b_256
 from ...dht import queries
-from ...dht.address import Address
+from ...dht.address import Address, is_private
 from ...dht.connect_policy import (
     MAX_PARALLEL_HANDSHAKES,
     PASSIVE_SECONDS,
@@ -97,8 +97,8 @@ class ConnectAttempt:
         self._fast_open = fast_open
         self._own_relay = None if relay is None else RelayThrough(relay, context.rng.randbytes(32))
         self._rendezvous: Rendezvous | None = None
-        self._punch_from: tuple[Address, ...] | None = None
-        """If a hole is punched: addresses of our own network, which need none. None: none is punched."""
+        self._punches = False
+        """Whether a hole is tried."""
         self._handshake = ClientHandshake(key_pair, public_key, context.rng.randbytes)
         self._request = b""
         self._tried: list[Address] = []
@@ -257,7 +257,7 @@ class ConnectAttempt:
             # A server that finds punching hopeless gives us up, though we may be about to arrive over the LAN
             wait = LAN_HEAD_START_SECONDS if route.lan else 0.0
             ways.append(_collect_failure(_after(wait, punch.run()), failures))
-            self._punch_from = route.lan
+            self._punches = True
         theirs = contact.payload.relay_through
         relay = theirs or self._own_relay
         if relay is not None:
@@ -330,7 +330,7 @@ class ConnectAttempt:
         connection = SecretConnection(
             stream, contact.result, loop=self._context.endpoint.loop, random=self._context.rng.randbytes
         )
-        connection.punched = self._punch_from is not None and path.address not in self._punch_from
+        connection.punched = self._punches and not is_private(path.address.host)  # our own network needs none
         connection.is_relay = None if rendezvous is None else rendezvous.passes
         if relayed is not None:
             close_relay_with(stream, relayed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import settings
 from pytest_django import DjangoDbBlocker
 
 from .support import node, postgres, redis
-from .support.databases import FarmDatabase
+from .support.databases import FarmDatabase, migrated_once
 from .support.node import Publisher, Reader, Seeder, Testnet
 from .support.postgres import Postgres
 from .support.redis import RedisServer
@@ -116,7 +117,13 @@ def farm_database(
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[FarmDatabase]:
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('database') / 'farm.sqlite3'}"
+        path = tmp_path_factory.mktemp("database") / "farm.sqlite3"
+        if "PYTEST_XDIST_WORKER" in os.environ:  # the directory above is that of all of them
+            shared = tmp_path_factory.getbasetemp().parent / "migrated.sqlite3"
+        else:
+            shared = path.with_name("migrated.sqlite3")
+        with django_db_blocker.unblock():
+            url = migrated_once(path, shared)
     else:
         server: Postgres = request.getfixturevalue("postgres_server")
         url = server.create_database("farm")

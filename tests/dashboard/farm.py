@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from html import unescape
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.utils import timezone
 from seederfarm.registry import services
 from seederfarm.registry.models import Alert, Drive, Replica, Sample, Source, SourceEntry, Tag, Worker
 
-from ..seederfarm.registry.factories import make_drive, make_replica, make_worker
+from ..seederfarm.registry.factories import health_stored_at_the_end, make_drive, make_replica, make_worker
 
 HOST = {
     "cpu_percent": 12.0, "load": 0.4, "cores": 4, "memory_bytes": 8 * 10**9, "memory_used_bytes": 10**9,
@@ -48,7 +48,11 @@ def a_drive(name: str, **values: Any) -> Drive:
 
 def populate() -> None:
     """Drives that are safe, at risk, copying, waiting, unavailable; workers that are lost and pending."""
-    now = timezone.now()
+    with health_stored_at_the_end():
+        _populate(timezone.now())
+
+
+def _populate(now: datetime) -> None:
     first, second = a_worker("fra"), a_worker("hel")
     lost = a_worker("pi", lost_since=now, last_seen_at=now - timedelta(minutes=9))
     a_worker("new", state="pending", host={}, engine={})

@@ -117,6 +117,7 @@ NEEDS = {
 """Scope of operations that change something, by the first part of their address."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["nothing", *roles.ROLES])
 @pytest.mark.parametrize("scope", [*Scope])
 def test_an_operation_of_the_api_needs_the_scope_and_the_role(role: str, scope: Scope) -> None:
@@ -158,6 +159,7 @@ def test_lists_of_the_admin_are_for_staff_with_a_role_and_people_and_tokens_for_
     assert "s3cret" not in shown
 
 
+@pytest.mark.slow
 def test_the_sidebar_of_the_admin_leads_only_where_its_reader_may_go() -> None:
     populate()
     for person, client in people().items():

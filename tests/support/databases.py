@@ -3,8 +3,11 @@ flushed."""
 
 from __future__ import annotations
 
+import fcntl
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
@@ -14,6 +17,20 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 
 from seederfarm.settings import base, env, table
+
+
+def migrated_once(path: Path, shared: Path) -> str:
+    """URL of a migrated SQLite file at `path`. Processes of one run migrate one between them, `shared`, and
+    copy it."""
+    url = f"sqlite:///{path}"
+    with shared.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not shared.exists():
+            database = FarmDatabase(f"sqlite:///{shared}")
+            database.close()
+    with closing(sqlite3.connect(shared)) as source, closing(sqlite3.connect(path)) as target:
+        source.backup(target)
+    return url
 
 
 class FarmDatabase:

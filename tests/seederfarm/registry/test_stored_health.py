@@ -182,6 +182,7 @@ def test_a_change_that_was_missed_is_found(database: FarmDatabase, monkeypatch: 
     assert not any(sweep(NOW + number * stored_health.SWEEP_EVERY) for number in range(turns))
 
 
+@pytest.mark.slow
 def test_any_number_costs_the_same_queries(database: FarmDatabase) -> None:
     def count(number: int) -> int:
         drives = [drive_with(2) for _ in range(number)]

@@ -142,6 +142,7 @@ def test_a_list_that_shrinks_in_steps_is_held_too(site: Site, clock: Clock) -> N
     assert (clock.read().held, wanted()) == (0, set(names[:7])), "four of eleven are no half, a day later"
 
 
+@pytest.mark.slow
 def test_a_list_that_grows_first_loses_no_more_of_what_it_had(site: Site, clock: Clock) -> None:
     names, more = sized(10), [f"{number:064x}" for number in range(5000, 6000)]
     source(site.serve("/", keys(*names)))

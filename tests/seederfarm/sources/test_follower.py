@@ -57,6 +57,7 @@ def side_by_side(*calls: Callable[[], object]) -> list[object]:
     return results
 
 
+@pytest.mark.slow
 def test_a_slow_source_delays_no_other_and_is_read_anew_after_a_restart(site: Site, tmp_path: Path) -> None:
     for number in range(4):
         Source.objects.create(name=f"slow {number}", location=site.serve(f"/{number}", keys(C), X_Wait="yes"))

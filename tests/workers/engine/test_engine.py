@@ -320,6 +320,7 @@ def test_a_disk_that_cannot_be_read_is_reported_and_tried_again(monkeypatch: pyt
     run()
 
 
+@pytest.mark.slow
 @scenario
 async def test_progress_of_one_key_keeps_its_distance() -> None:
     writer = Writer(compat=True)

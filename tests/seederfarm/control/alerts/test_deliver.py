@@ -166,6 +166,7 @@ def test_what_fails_is_tried_again_with_longer_pauses_and_the_same_id(site: Rece
     assert made.works and not made.last_error
 
 
+@pytest.mark.slow
 def test_a_message_is_given_up_at_last(site: Receiver, now: datetime) -> None:
     channel(f"{site.url}/hook")
     site.status = 404
@@ -274,6 +275,7 @@ def test_two_processes_send_each_message_once(site: Receiver, now: datetime) -> 
     assert len({headers["webhook-id"] for _, headers, _ in site.seen}) == STORM
 
 
+@pytest.mark.slow
 def test_a_storm_is_one_digest(site: Receiver, now: datetime) -> None:
     channel(f"{site.url}/hook")
     for number in range(STORM + 90):

@@ -181,6 +181,7 @@ def test_a_wrong_proof(clock: Clock) -> None:
     assert "copy.proof" not in kinds()
 
 
+@pytest.mark.slow
 def test_what_was_watched_before_an_outage_of_control_counts_from_anew(clock: Clock) -> None:
     clock.copy(clock.drive("tides"), make_worker())
     clock.run(5)
@@ -212,6 +213,7 @@ def test_rules_that_are_switched_off_open_nothing_and_close_what_is_open(clock: 
     assert kinds() == []
 
 
+@pytest.mark.slow
 def test_a_storm_has_a_bounded_number_of_alerts_and_one_that_counts_the_rest(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def stored_bytes(store: Store) -> int:
     return asyncio.run(measure())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 1 << 30], ids=["side by side", "far from each other"])
 def test_what_empty_blocks_take_on_the_disk_is_counted(step: int, tmp_path: Path) -> None:
     """Far from each other, each block brings a piece of the tree of its own."""
@@ -68,6 +69,7 @@ def test_empty_blocks_fill_a_quota() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_a_key_with_too_many_blocks_is_held_and_goes_on_when_more_are_allowed() -> None:
     async def scenario() -> None:
         async with Farm(LimitSettings()) as farm:

@@ -59,6 +59,7 @@ urlpatterns = [
     path("drives/add/", drives.add, name="add"),
     path("drives/bulk/", bulk.act, name="bulk"),
     path("drives/seen/", drives.mark, name="mark_seen"),
+    path("drives/add/preview/", drives.preview_keys, name="preview_keys"),
     path("drives/<key:key>/", drive.drive, name="drive"),
     path("drives/<key:key>/act/", drive.act, name="act"),
     path("drives/<key:key>/files/<anypath:path>", gateway.files, name="files"),

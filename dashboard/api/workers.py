@@ -18,8 +18,8 @@ from seederfarm.registry.services.drains import drain_progress
 from seederfarm.registry.tallies import tallies, with_tallies
 from seederfarm.registry.worker_states import STATE_AFTER, WorkerAction
 
+from ..reads.drains import MAX_DRAINED
 from ..reads.farm import IN_FARM
-from ..reads.workers import MAX_DRAINED
 from .access import READ, BearerToken, caller_of
 from .lists import page_of_copies
 from .paging import Order, PageOf, PageQuery, Text, in_order

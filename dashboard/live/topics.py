@@ -27,7 +27,7 @@ from ..reads import alerts, changes, drives, farm, minutes, peers, workers
 from ..reads import drive as reading
 from ..reads.frame import open_alerts, status
 
-DRIVE: Final = re.compile(r"drive\.([0-9a-f]{64})\.(verdict|copies|events|about|peers)")
+DRIVE: Final = re.compile(r"drive\.([0-9a-f]{64})\.(verdict|copies|events|about|peers|title)")
 ROW: Final = re.compile(r"row\.([1-9][0-9]{0,17})")
 WORKER: Final = re.compile(r"worker\.([a-z0-9]{52})\.rates")
 RENEW: Final = timedelta(seconds=30)
@@ -58,6 +58,7 @@ FARM: Final[dict[str, tuple[str, Callable[[Moment], Context]]]] = {
     "farm.status": ("_status", lambda moment: {"status": moment.status()}),
     "farm.network": ("_network", lambda moment: {"status": moment.status()}),
     "farm.alerts": ("_alerts_count", lambda moment: {"alerts": open_alerts()}),
+    "alerts.channels": ("_channels", lambda moment: {"channels": alerts.channels()}),
     "alerts.mark": ("_alerts_mark", lambda moment: {"mark": moment.alerts_mark()}),
     "workers.verdict": ("_workers_verdict", lambda moment: {"seen": moment.workers()}),
     "workers.table": ("_workers_table", lambda moment: {"seen": moment.workers(), "retired": False}),

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 
 from seederfarm.registry.login_form import ThrottledLogin
 
-from ..reads.frame import THEMES, theme_of
+from ..reads.frame import THEMES, bare
 from .access import back_to
 
 STAY: Final = 14 * 86400
@@ -28,7 +28,7 @@ class LoginPage(LoginView):
     redirect_authenticated_user = True
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return {**super().get_context_data(**kwargs), "theme": theme_of(self.request)}
+        return {**super().get_context_data(**kwargs), **bare(self.request)}
 
     def form_valid(self, form: Any) -> HttpResponse:
         response = super().form_valid(form)

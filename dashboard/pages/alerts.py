@@ -158,7 +158,7 @@ def change_channel(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _test(channel: AlertChannel, actor: Any) -> str:
     channel_services.send_test(channel, actor)
-    return f"A test is on its way to {channel}. Load this page again to see the result."
+    return f"A test is on its way to {channel}; the result appears beside it."
 
 
 def _save(request: HttpRequest, channel: AlertChannel) -> HttpResponse:

@@ -24,6 +24,8 @@ from ..reads.paging import first_pages
 from .access import action, back_to, form_page, page
 from .forms import AddDrivesForm
 
+MAX_TYPED = 200_000
+"""Characters that are previewed while they are typed, some 3,000 keys: longer lists have a button. Ours."""
 CHOICES = 500
 """Tags, workers and sources that a filter offers."""
 
@@ -71,6 +73,16 @@ def add(request: HttpRequest) -> HttpResponse:
             form = form.again(added.wrong)
         shown = summary(preview(form.texts))
     return render(request, "dashboard/add.html", {"form": form, "seen": shown})
+
+
+@action("registry.add_drive")
+def preview_keys(request: HttpRequest) -> HttpResponse:
+    """What adding the text of the box would do, as parts of the page: asked for while a person types."""
+    text = request.POST.get("keys", "")
+    shown = summary(preview(text.splitlines())) if text.strip() and len(text) <= MAX_TYPED else None
+    response = render(request, "dashboard/_add_preview.html", {"seen": shown})
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _add(request: HttpRequest, form: AddDrivesForm) -> Added:

@@ -8,8 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from seederfarm.registry.roles import VIEW
+from seederfarm.settings.env import COMMAND
 
-from ..reads.frame import theme_of
+from ..reads.frame import bare
 
 TEXTS = {
     400: ("That request could not be read", "Go back and try again, from the page that you came from."),
@@ -21,7 +22,7 @@ TEXTS = {
     ),
     500: (
         "The farm could not make this page",
-        "Workers seed on; nothing is lost. The reason is in the log: ./farm logs web.",
+        f"Workers seed on; nothing is lost. The reason is in the log: {COMMAND} logs web.",
     ),
 }
 NAMES = {400: "bad request", 403: "forbidden", 404: "not found", 500: "server error"}
@@ -30,7 +31,7 @@ NAMES = {400: "bad request", 403: "forbidden", 404: "not found", 500: "server er
 def _page(request: HttpRequest, status: int) -> HttpResponse:
     title, text = TEXTS[status]
     shown = {"status": status, "phrase": NAMES[status], "title": title, "text": text}
-    context: dict[str, Any] = {**shown, "theme": theme_of(request)}
+    context: dict[str, Any] = {**shown, **bare(request)}
     return render(request, "dashboard/error.html", context, status=status)
 
 
@@ -46,7 +47,7 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
         return _page(request, 403)
     title, text = "Your account has no role yet", "An administrator can make it a viewer, operator or admin."
     shown = {"status": 403, "phrase": "forbidden", "title": title, "text": text, "may_leave": True}
-    return render(request, "dashboard/error.html", {**shown, "theme": theme_of(request)}, status=403)
+    return render(request, "dashboard/error.html", {**shown, **bare(request)}, status=403)
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -62,5 +63,5 @@ def failed(request: HttpRequest) -> HttpResponse:
 def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form without the token of this session: an old page, or another site."""
     title, text = "This form is too old", "Go back, load the page again, and send it once more."
-    shown = {"status": 403, "phrase": "forbidden", "title": title, "text": text, "theme": theme_of(request)}
+    shown = {"status": 403, "phrase": "forbidden", "title": title, "text": text, **bare(request)}
     return render(request, "dashboard/error.html", shown, status=403)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -18,6 +20,8 @@ from .access import page
 ROWS: Final = 100
 """Events and entries of a page."""
 SEARCHED: Final = 50
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PLACE: Final = re.compile(r"([0-9]{1,17})-([0-9]{1,18})")
 
 
 @page
@@ -47,10 +51,20 @@ def audit(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/audit.html", {"rows": found, "older": older})
 
 
-def _part(request: HttpRequest, rows: QuerySet[Any]) -> tuple[list[Any], int | None]:
-    """The newest rows below `?before=ID`, and where the next part begins. Costs the same at any depth."""
-    before = request.GET.get("before", "")
-    if before.isascii() and before.isdigit() and len(before) < 18:
-        rows = rows.filter(pk__lt=int(before))
-    found = list(rows.order_by("-pk")[: ROWS + 1])
-    return found[:ROWS], found[ROWS - 1].pk if len(found) > ROWS else None
+def _part(request: HttpRequest, rows: QuerySet[Any]) -> tuple[list[Any], str | None]:
+    """The newest rows before `?before=TIME-ID`, and where the next part begins. As quick at any depth."""
+    if (before := _read(request.GET.get("before", ""))) is not None:
+        at, pk = before
+        rows = rows.filter(Q(at__lt=at) | Q(at=at, pk__lt=pk), at__lte=at)
+    found = list(rows.order_by("-at", "-pk")[: ROWS + 1])
+    return found[:ROWS], _place(found[ROWS - 1]) if len(found) > ROWS else None
+
+
+def _place(row: Any) -> str:
+    """Microseconds since 1970, and the id."""
+    return f"{(row.at - _EPOCH) // timedelta(microseconds=1)}-{row.pk}"
+
+
+def _read(text: str) -> tuple[datetime, int] | None:
+    found = _PLACE.fullmatch(text)
+    return None if found is None else (_EPOCH + timedelta(microseconds=int(found[1])), int(found[2]))

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from seederfarm.registry.models import Worker
 from seederfarm.registry.queries import with_load
+from seederfarm.settings.env import COMMAND
 
 from ..reads import minutes
 from ..reads import workers as reading
@@ -20,7 +21,7 @@ def workers(request: HttpRequest) -> HttpResponse:
     """`/workers/`: those in the farm; retired ones with `?retired=1`."""
     retired = request.GET.get("retired") == "1"
     seen = reading.listed(timezone.now(), retired=retired)
-    return render(request, "dashboard/workers.html", {"seen": seen, "retired": retired})
+    return render(request, "dashboard/workers.html", {"seen": seen, "retired": retired, "command": COMMAND})
 
 
 @page

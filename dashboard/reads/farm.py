@@ -10,15 +10,18 @@ from typing import Any, Final
 from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
+from seederfarm.registry.growth import growths
 from seederfarm.registry.health_states import WORST_FIRST, Health
 from seederfarm.registry.models import Alert, Drive, Event, Replica, Sample, Worker
+from seederfarm.registry.services.drains import DrainProgress
 from seederfarm.registry.stored_health import count_by_health
 from seederfarm.registry.tallies import Tally, tallies, with_tallies
 from workers import units
 
+from .drains import progress_of
 from .drives import oldest_proof, unwell
 from .looks import HEALTH, Look, of_copy, of_event, of_worker
-from .room import room_of
+from .room import Forecast, forecast, room_of
 
 URGENT: Final = 5
 """Alerts, and drives without an alert, that the overview lists. Ours."""
@@ -26,6 +29,8 @@ EVENTS: Final = 14
 WORKERS: Final = 12
 COPYING: Final = 8
 DAY: Final = timedelta(days=1)
+SOON: Final = 60
+"""Days within which the end of a worker's room is worth a line. Ours."""
 IN_FARM: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
 
 
@@ -73,6 +78,19 @@ class Todo:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerLine:
+    """A worker in the overview."""
+
+    worker: Worker
+    look: Look
+    room: int
+    """Bytes that it may use."""
+    drain: DrainProgress | None
+    full: Forecast | None
+    """Where its room is used up soon."""
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """What the first page shows."""
 
@@ -83,15 +101,14 @@ class Overview:
     numbers: Numbers
     by_health: list[tuple[Health, Look, int]]
     segments: list[tuple[str, int]]
-    workers: list[tuple[Worker, Look, int]]
-    """With the bytes that each may use."""
+    workers: list[WorkerLine]
     pending: list[Worker]
     events: list[tuple[Event, Look]]
     copying: list[tuple[Replica, Look]]
 
 
 def overview(now: datetime) -> Overview:
-    """Ten queries, whatever the size of the farm."""
+    """Twelve queries, whatever the size of the farm."""
     by_health = count_by_health(Drive.objects.all())
     counted = tallies(now)
     workers = with_tallies(Worker.objects.exclude(state=Worker.State.RETIRED), counted)
@@ -103,6 +120,8 @@ def overview(now: datetime) -> Overview:
             acknowledged_at__isnull=True,
         ).select_related("drive", "worker")[: URGENT + 1]
     )
+    growth = growths({worker.pk: worker.used_bytes for worker, _ in in_farm}, now)
+    drains = progress_of(worker for worker, _ in in_farm)
     todo = _todo(alerts[:URGENT], unwell(URGENT))
     numbers = _numbers(by_health, in_farm, counted, now)
     return Overview(
@@ -113,7 +132,13 @@ def overview(now: datetime) -> Overview:
         by_health=[(health, HEALTH[health], by_health[health]) for health in WORST_FIRST],
         segments=[(HEALTH[health].tone, by_health[health]) for health in WORST_FIRST],
         workers=[
-            (worker, look, room_of(worker))
+            WorkerLine(
+                worker,
+                look,
+                room_of(worker),
+                drains.get(worker.pk),
+                _soon(worker, growth.get(worker.pk), now),
+            )
             for worker, look in sorted(in_farm, key=lambda pair: (pair[1].tone == "is-safe", pair[0].name))
         ][:WORKERS],
         pending=[worker for worker in workers if worker.state == Worker.State.PENDING],
@@ -122,9 +147,15 @@ def overview(now: datetime) -> Overview:
     )
 
 
+def _soon(worker: Worker, growth: float | None, now: datetime) -> Forecast | None:
+    """When its room is used up, if that is within SOON."""
+    found = forecast(worker, growth, now)
+    return found if found is not None and found.days <= SOON else None
+
+
 def events(rows: Any, number: int) -> list[tuple[Event, Look]]:
     """The first `number` rows of a query of events, with their looks."""
-    found = rows.select_related("drive", "worker")[:number]
+    found = rows.select_related("drive", "worker").order_by("-at", "-pk")[:number]
     return [(event, of_event(event.kind, event.severity)) for event in found]
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 from seederfarm.registry.models import Alert, Worker
 from seederfarm.registry.models.worker import silent_since
 from seederfarm.registry.roles import SEE_FLOWER
+from seederfarm.settings.env import COMMAND
 
 from .network import FarmNetwork, farm_network
 
@@ -85,6 +86,11 @@ class Frame:
     may_add: bool
     may_manage: bool
     may_see_flower: bool
+
+
+def bare(request: HttpRequest) -> dict[str, str]:
+    """What pages without the frame show: the farm's name, the theme, the command. No query."""
+    return {"name": settings.FARM.name, "theme": theme_of(request), "command": COMMAND}
 
 
 def theme_of(request: HttpRequest) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from seederfarm.registry.services.drains import DrainProgress, drain_progress
 from seederfarm.registry.tallies import tallies, with_tallies
 from workers import units
 
+from .drains import MAX_DRAINED, progress_of
 from .farm import IN_FARM, Sentence, events
 from .looks import Look, of_copy, of_worker
 from .network import Network, Reach, network_of, reach_of
@@ -20,8 +21,6 @@ from .room import Forecast, forecast, room_of
 COPIES: Final = 25
 """Copies that a worker's page lists: those first that are not complete."""
 EVENTS: Final = 20
-MAX_DRAINED: Final = 50_000
-"""Copies up to which a worker's page computes what a drain would have to move. Ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,8 @@ class WorkerRow:
     is_stale: bool
     """Its numbers are from before it fell silent."""
     forecast: Forecast | None
+    drain: DrainProgress | None = None
+    """Of a worker that is being drained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,10 @@ def listed(now: datetime, *, retired: bool) -> WorkerList:
     """Four queries."""
     workers = with_tallies(Worker.objects.order_by("name"), tallies(now))
     growth = growths({worker.pk: worker.used_bytes for worker in workers if worker.state in IN_FARM}, now)
-    every = [_row(worker, growth.get(worker.pk), now) for worker in workers]
+    drains = progress_of(workers)
+    every = [
+        replace(_row(worker, growth.get(worker.pk), now), drain=drains.get(worker.pk)) for worker in workers
+    ]
     here = [row for row in every if row.worker.state in IN_FARM]
     gone = [row for row in every if row.worker.state == Worker.State.RETIRED]
     online = [row for row in here if not row.is_stale]
@@ -104,7 +108,7 @@ def one(worker: Any, now: datetime) -> WorkerPage:
         row=row,
         sentence=_about(row, now),
         copies=[(copy, of_copy(copy, copy.drive, now)) for copy in copies],
-        events=events(worker.events.order_by("-id"), EVENTS),
+        events=events(worker.events.all(), EVENTS),
         drain=drain_progress(worker.pk) if moves else None,
         reach=None if row.is_stale else reach_of(worker.engine),
     )

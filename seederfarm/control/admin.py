@@ -165,7 +165,7 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
                 + (ONLY_HERE if only_here else "")
                 + (SHARED if made.shared_login else ""),
                 secret=made.text,
-                use=f"./farm worker run --join {made.text}",
+                use=f"{env.COMMAND} worker run --join {made.text}",
             ),
         )
 

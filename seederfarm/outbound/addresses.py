@@ -38,8 +38,8 @@ class AddressPolicy:
 
     def refusal(self, host: str, address: str) -> Exception:
         """What `resolve` raises for an address that is not allowed."""
-        text = f"{host} is at {address}, which is not a public address ({self.setting} can allow it)"
-        return ForbiddenAddress(text)
+        what = f"{host} is at {address}, which is not" if host.strip("[]") != address else f"{host} is not"
+        return ForbiddenAddress(f"{what} a public address ({self.setting} can allow it)")
 
     def allows(self, text: str) -> bool:
         try:

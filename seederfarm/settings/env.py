@@ -10,6 +10,7 @@ starts.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from workers.settings.readers import words
 
+COMMAND: Final = os.environ.get("FARM_COMMAND", "")[:40] or "seederfarm"
+"""How the command line is called where the farm was started: `./farm` says `./farm`."""
 MAX_FILE_BYTES: Final = 64 * 1024
 """Largest _FILE or TOML file that is read. A larger one is a path to the wrong file."""
 

@@ -15,7 +15,8 @@ class AddressPolicy(addresses.AddressPolicy):
 
     def refusal(self, host: str, address: str) -> Forbidden:
         """The error for an address that may not be contacted, with the setting that would allow it."""
+        what = f"{host} is at {address}, which is not" if host.strip("[]") != address else f"{host} is not"
         return Forbidden(
-            f"{host} is at {address}, which is not a public address: "
+            f"{what} a public address: "
             "sources are not read from there (SEEDERFARM_SOURCE_NETWORKS can allow it)"
         )

@@ -15,8 +15,8 @@ from ..support.paths import ROOT
 
 NO_PAGES = {
     "act", "acknowledge", "add_channel", "add_silence", "badge", "bulk", "change_channel", "end_silence",
-    "files", "flower", "live", "login", "logout", "mark_seen", "metrics", "preview", "public", "public_json",
-    "set_rule", "silence", "theme", "worker_charts", "zip",
+    "files", "flower", "live", "login", "logout", "mark_seen", "metrics", "preview", "preview_keys",
+    "public", "public_json", "set_rule", "silence", "theme", "worker_charts", "zip",
 }  # fmt: skip
 """Names of addresses that change something, have bytes of files, or are for visitors and scripts."""
 

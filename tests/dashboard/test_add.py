@@ -75,3 +75,35 @@ def test_what_is_wrong_is_shown_at_its_field(
     page = operator.post(reverse("dashboard:add"), sent)
     assert page.status_code == 200 and complaint in text_of(page)
     assert not Drive.objects.exists()
+
+
+class TestWhileTyping:
+    def asked(self, client: Client, keys: str) -> str:
+        answer = client.post(reverse("dashboard:preview_keys"), {"keys": keys})
+        assert answer.status_code == 200 and answer.headers["Cache-Control"] == "no-store"
+        return text_of(answer)
+
+    def test_the_parts_of_the_page_come_and_nothing_is_added(self, operator: Client) -> None:
+        make_drive("known")
+        text = self.asked(operator, f"{key_of('a')}\n{key_of('known')}\nnot a key")
+        assert "1 drive is added. 1 is here already, 1 line cannot be read." in text
+        assert "Add 1 drive" in text and "Not a key" in text
+        assert Drive.objects.count() == 1
+        form = {"keys": f"{key_of('a')}\nnot a key", "preview": "1"}
+        page = operator.post(reverse("dashboard:add"), form).text
+        answer = operator.post(reverse("dashboard:preview_keys"), form).text
+        for part in ("seen", "lines", "add-word"):
+            inner = answer.split(f'data-into="{part}">')[1].split("</div>\n")[0]
+            assert f'id="{part}"' in page and inner.strip() in page
+
+    def test_an_empty_or_huge_box_shows_how_to_check(self, operator: Client) -> None:
+        for keys in ("", " \n", f"{key_of('a')}\n" * 4000):
+            assert "“Check first” adds nothing" in self.asked(operator, keys)
+
+    def test_what_was_typed_is_escaped(self, operator: Client) -> None:
+        page = operator.post(reverse("dashboard:preview_keys"), {"keys": "<script>alert(1)</script>\u202e"})
+        assert "<script>" not in page.text and "\u202e" not in page.text and "&lt;scr" in page.text
+
+    def test_only_those_who_may_add_ask(self, viewer: Client) -> None:
+        assert viewer.post(reverse("dashboard:preview_keys"), {"keys": "x"}).status_code == 403
+        assert Client().post(reverse("dashboard:preview_keys"), {"keys": "x"}).status_code == 302

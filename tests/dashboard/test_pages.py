@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.template import engines
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.urls import reverse
+from django.utils import timezone
 
 from dashboard.middleware import POLICY
 from seederfarm.registry.models import Alert, AuditEntry, Drive, Event, Replica, Source, Tag, Worker
+from seederfarm.settings import env
 
 from ..seederfarm.registry.factories import key_of
 from .farm import a_copy, a_drive, a_worker, populate, text_of
@@ -289,6 +294,25 @@ class TestOverview:
         a_copy(a_drive("two"), Worker.objects.get())
         text = text_of(viewer.get("/"))
         assert "All 2 drives are safe" in text and "Nothing needs you." in text and "Needs you" not in text
+
+
+def test_events_are_in_the_order_in_which_they_happened(viewer: Client) -> None:
+    """A worker that was away reports late."""
+    now = timezone.now()
+    for minutes, text in ((5, "first"), (1, "third"), (3, "second")):
+        Event.objects.create(kind="x", text=f"the {text} event", at=now - timedelta(minutes=minutes))
+    text = text_of(viewer.get(reverse("dashboard:events")))
+    places = [text.index(f"the {word} event") for word in ("third", "second", "first")]
+    assert places == sorted(places)
+
+
+def test_pages_without_the_frame_have_the_name_of_the_farm(viewer: Client) -> None:
+    with override_settings(FARM=replace(settings.FARM, name="<Reef> farm")):
+        for page in (Client().get("/login/"), viewer.get("/nothing")):
+            assert "&lt;Reef&gt; farm" in page.text.split("<title>")[1].split("</title>")[0]
+            assert page.text.count("&lt;Reef&gt; farm") >= 2 and "<Reef>" not in page.text
+    assert f"{env.COMMAND} up" in text_of(Client().get("/login/"))
+    assert f"{env.COMMAND} worker enroll" in text_of(viewer.get("/workers/"))
 
 
 def test_older_events_are_reached_at_the_same_cost(viewer: Client) -> None:

@@ -175,7 +175,9 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
     where = "this machine: none other reaches the bundled Redis" if here else "the machine that is to seed"
     click.echo(f"On {where} (the token works once, and for a day):\n", err=True)
     # The farm's own worker has the default place already.
-    click.echo(f"  ./farm worker run {'--data worker-2 ' if here else ''}--join {made.text}")
+    from ...settings.env import COMMAND
+
+    click.echo(f"  {COMMAND} worker run {'--data worker-2 ' if here else ''}--join {made.text}")
     if made.shared_login:
         click.echo(
             "\nThe token carries the farm's own login of the broker: anyone who has it can read and write "

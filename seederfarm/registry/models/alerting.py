@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from ..alert_rules import RULES
 from .drive import Drive, Tag
 from .history import Alert, Severity
 from .worker import Worker
@@ -135,7 +136,8 @@ class AlertSilence(models.Model):
         indexes = (models.Index(fields=["ends_at"], name="silence_ends"),)
 
     def __str__(self) -> str:
-        about = [str(part) for part in (self.rule, self.worker, self.drive) if part]
+        known = RULES.get(self.rule)
+        about = [str(part) for part in (known.title if known else self.rule, self.worker, self.drive) if part]
         return ", ".join(about if self.tag is None else [*about, f"tag {self.tag}"])
 
 

@@ -15,6 +15,22 @@ from ..urls import HIDDEN
 from .drives import forks_decided, mark_dirty
 from .log import Actor, record_audit, user_of
 
+WORDS: Final = {
+    "expires_at": "expiry",
+    "pinned_workers": "pins",
+    "public": "public page",
+    "replicas_min": "copies at least",
+    "replicas_max": "copies at most",
+    "required_tags": "tags of workers",
+    "max_fork": "forks to follow",
+    "removals_url": "removals endpoint",
+    "every": "interval",
+    "shrink": "share that may go",
+    "remove_unlisted": "removal of what is gone",
+    "remove_last_copies": "removal of last copies",
+    "key_kind": "kind of keys",
+}
+"""What the audit log calls fields whose names are no words."""
 MAX_COPIES: Final = 1000
 DRIVE_FIELDS: Final = frozenset(
     (
@@ -52,7 +68,7 @@ def edit_drive(drive: Drive, values: Mapping[str, Any], actor: Actor) -> list[st
         changed += _set_tags(row, values)
         changed += _pin(row, values)
         if changed:
-            text = f"Changed {', '.join(changed)} of {row}"
+            text = f"Changed {_words(changed)} of {row}"
             record_audit(actor, "drive.change", text, target=row.key, data={"changed": changed})
         if PLACEMENT & set(changed):
             mark_dirty([row])
@@ -96,7 +112,7 @@ def edit_source(source: Source, values: Mapping[str, Any], actor: Actor) -> list
             row.save(update_fields=changed)
         changed += _set_tags(row, values)
         if changed:
-            text = f"Changed {', '.join(changed)} of source {row}"
+            text = f"Changed {_words(changed)} of source {row}"
             record_audit(actor, "source.change", text, target=str(row.pk), data={"changed": changed})
     return changed
 
@@ -115,6 +131,10 @@ def read_soon(source: Source, actor: Actor) -> bool:
         if done:
             record_audit(actor, "source.read", f"Has source {source} read now", target=str(source.pk))
     return done
+
+
+def _words(fields: Iterable[str]) -> str:
+    return ", ".join(WORDS.get(name, name) for name in fields)
 
 
 def _check_names(values: Mapping[str, Any], known: frozenset[str]) -> None:

@@ -40,12 +40,18 @@ def test_a_fragment_is_what_the_page_shows(viewer: Client) -> None:
     before = timezone.now() - timedelta(minutes=30)
     Drive.objects.update(health_since=before, proven_at=before)
     Replica.objects.update(last_proven_at=F("last_proven_at") - timedelta(minutes=10))
-    of_drive = [f"drive.{drive.key}.{part}" for part in ("verdict", "copies", "events", "about")]
+    of_drive = [f"drive.{drive.key}.{part}" for part in ("verdict", "copies", "events", "about", "title")]
     rendered = render_now([*FARM, *of_drive], timezone.now())
     assert rendered.keys() == {*FARM, *of_drive}
     pages = "".join(
         viewer.get(address).text
-        for address in ("/", "/workers/", "/alerts/", reverse("dashboard:drive", kwargs={"key": drive.key}))
+        for address in (
+            "/",
+            "/workers/",
+            "/alerts/",
+            "/alerts/rules/",
+            reverse("dashboard:drive", kwargs={"key": drive.key}),
+        )
     )
     for topic, text in rendered.items():
         assert f'data-topic="{topic}"' in pages

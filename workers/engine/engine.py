@@ -21,7 +21,7 @@ from .model.event_buffer import EventBuffer
 from .model.events import CoreChanged, Event, Ready
 from .model.interfaces import Network
 from .model.kind import Kind
-from .model.status import EngineStatus, SeedStatus, State
+from .model.status import BlindPeerStatus, EngineStatus, SeedStatus, State
 from .seeds.backlog import Backlog
 from .seeds.cold import Cold, load_cold
 from .seeds.peer_counters import PeerAmounts
@@ -72,9 +72,11 @@ class Engine:
         events: EventBuffer,
         online: Callable[[], Awaitable[object]] | None = None,
         claim: Callable[[bytes, bytes], bool] = lambda key, core: True,
+        blind_peer: Callable[[], BlindPeerStatus | None] = lambda: None,
     ) -> None:
         """`online` returns when the network has answered and our address is known: `ready` waits for it.
-        `claim` records that a core belongs to a key (see `Owners.claim`)."""
+        `claim` records that a core belongs to a key (see `Owners.claim`). `blind_peer` returns the status of
+        the engine's blind peer."""
         self.settings = settings
         self._swarm = swarm
         self._cores = cores
@@ -85,6 +87,7 @@ class Engine:
         self._online = online
         self._max_blocks = settings.limits.max_blocks
         self._claim = claim
+        self._blind_peer = blind_peer
         self._loaded = asyncio.Event()
         """Set while `ready` has been emitted and no key waits to be added."""
         self._loop = asyncio.get_running_loop()
@@ -343,6 +346,7 @@ class Engine:
             seeds=seeds,
             limits=self._limits.status(),
             unseen=len(self._seeds) - len(seeds),
+            blind_peer=self._blind_peer(),
         )
 
     @property

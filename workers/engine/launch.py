@@ -161,6 +161,7 @@ def assemble(settings: EngineSettings, emit: Callable[[Event], None]) -> EngineP
             events=events,
             online=swarm.node.bootstrapped if settings.blind_peer is None else lambda: _reachable(swarm),
             claim=owners.claim,
+            blind_peer=lambda: None if blind_peer is None else blind_peer.status(),
         )
         blind_peer: BlindPeer | None = None
         if settings.blind_peer is not None:

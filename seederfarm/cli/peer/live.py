@@ -30,7 +30,7 @@ _STYLES = {
     State.TOO_LARGE: "red",
     State.FAILED: "red",
 }
-_FRAME_LINES = 8
+_FRAME_LINES = 9
 """Lines of the view beside the keys, at most."""
 
 
@@ -67,6 +67,9 @@ def header(status: EngineStatus, width: int) -> RenderableType:
     place = Text.assemble(("at ", "dim"), where, (quiet, "dim"))
     lines: list[RenderableType] = [top]
     lines += [Text("  ").join([identity, place])] if width >= WIDE else [identity, place]
+    if (blind := status.blind_peer) is not None:
+        kept = f"{units.plural(blind.cores, 'core')} of {units.plural(blind.clients, 'client')}"
+        lines.append(Text.assemble(("blind peer ", "dim"), f"{kept}, {units.format_size(blind.bytes)}"))
     if status.limits:
         shown = Text.assemble(("limits ", "dim"), *_limits(status.limits), no_wrap=True, overflow="ellipsis")
         lines.append(shown)

@@ -32,6 +32,7 @@ from hypercore.keys import encode_key
 from hypercore.replication import PROTOCOL as REPLICATION
 
 from ..model.events import BlindCoreChanged, Event
+from ..model.status import BlindPeerStatus
 from ..settings.blind_peer import BlindPeerSettings
 from .client import Client
 from .collection import choose, shortage
@@ -150,6 +151,11 @@ class BlindPeer:
     def clients(self) -> int:
         """Connections of clients and of readers."""
         return len(self._clients)
+
+    def status(self) -> BlindPeerStatus:
+        """For people. Visits every record, so call it seldom."""
+        held = sum(record.held_bytes for record in self.records)
+        return BlindPeerStatus(len(self.records), held, self.records.clients)
 
     def attach(self, link: Link) -> Client:
         """Accept a client's channels on a connection. Call it before the connection is read."""

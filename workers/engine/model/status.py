@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from farmwire.report import ReplicaFacts
 
@@ -74,6 +75,16 @@ class LimitStatus:
     """Text to show instead of the numbers, if any."""
 
 
+class BlindPeerStatus(NamedTuple):
+    """What clients of a blind peer have it keep."""
+
+    cores: int
+    bytes: int
+    """Bytes of the stored blocks."""
+    clients: int
+    """Clients that have named a core first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStatus:
     """The engine and its keys."""
@@ -91,6 +102,8 @@ class EngineStatus:
     """Number of other keys. They are synced and idle."""
 
     limits: tuple[LimitStatus, ...] = ()
+    blind_peer: BlindPeerStatus | None = None
+    """None if it is no blind peer."""
 
     @property
     def keys(self) -> int:

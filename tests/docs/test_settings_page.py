@@ -18,6 +18,7 @@ PUT_TOGETHER = {
     "seederfarm/settings/env.py": {"SEEDERFARM_"},
     "seederfarm/cli/farm/admin.py": {"SEEDERFARM_"},
     "seederfarm/settings/document.py": {"SEEDERFARM_"},
+    "seederfarm/containers/example.py": {"SEEDERFARM_"},
 }
 """Files that only cut the prefix off, or speak of it."""
 

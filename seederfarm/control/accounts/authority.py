@@ -27,8 +27,8 @@ def authority_of(url: str, farm: FarmSettings) -> tuple[str, str]:
     """The broker's URL without files of this machine, and the certificate of its authority, DER in base64.
 
     The file is that of SEEDERFARM_BROKER_CA, else the one that this URL or REDIS_URL names. Empty where there
-    is none, where the URL has no TLS, and where the file of a URL is a list of many authorities. Raises
-    AuthorityUnreadable.
+    is none, where the URL has no TLS, and where the file of a URL is a list of many authorities. A URL that
+    names a file which is not here stays as it is: the worker has that file. Raises AuthorityUnreadable.
     """
     parts = urlsplit(url)
     if parts.scheme != "rediss":
@@ -36,7 +36,10 @@ def authority_of(url: str, farm: FarmSettings) -> tuple[str, str]:
     query = parse_qsl(parts.query, keep_blank_values=True)
     kept = [(name, value) for name, value in query if name != PARAMETER]
     own = dict(parse_qsl(urlsplit(farm.redis_url).query))
-    named = dict(query).get(PARAMETER) or own.get(PARAMETER, "")
+    at_worker = dict(query).get(PARAMETER)
+    if at_worker and not Path(at_worker).exists():
+        return url, ""
+    named = at_worker or own.get(PARAMETER, "")
     given = farm.broker_authority
     found = _certificates(Path(given or named)) if given or named else []
     if given and len(found) != 1:

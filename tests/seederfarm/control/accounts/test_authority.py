@@ -38,6 +38,12 @@ def test_the_authority_is_that_of_the_setting_else_of_the_address(certificates: 
     assert authority_of(plain, replace(farm, broker_authority=authority)) == (plain, "")
 
 
+def test_a_file_that_only_the_worker_has_stays_in_the_address(certificates: Path) -> None:
+    farm = replace(FarmSettings(), broker_authority=str(certificates / "ca.crt"))
+    url = f"{URL}?ssl_ca_certs=/nowhere/of-the-worker.crt"
+    assert authority_of(url, farm) == (url, "")
+
+
 def test_a_list_of_many_authorities_goes_into_no_token(certificates: Path, tmp_path: Path) -> None:
     many = tmp_path / "many.crt"
     many.write_text((certificates / "ca.crt").read_text() * 2)

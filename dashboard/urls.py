@@ -8,6 +8,7 @@ from django.views.generic import RedirectView
 from seederfarm.registry.queries import whole_key
 
 from .api.app import api
+from .api.page import docs
 from .flower.proxy import flower
 from .gateway import views as gateway
 from .live import stream
@@ -92,5 +93,6 @@ urlpatterns = [
     path("flower/", flower, name="flower"),
     path("flower/<path:path>", flower),
     path("metrics", metrics, name="metrics"),
+    path("api/v1/docs", docs, name="api_docs"),
     path("api/v1/", api.urls),
 ]

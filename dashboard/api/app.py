@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any, Final
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
@@ -10,14 +11,17 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
 
 from . import alerting, farm, history, links, sources, workers
+from .access import BearerToken
 from .problems import MAX_ERRORS, MEDIA_TYPE, ProblemError, problem, title_of
 
 log = logging.getLogger(__name__)
 
 DESCRIPTION: Final = """\
-See and steer a farm. Send `Authorization: Bearer TOKEN` with a token of `seederfarm tokens add`.
+See and steer a farm. `/api/v1/docs` shows this document as a page. Send `Authorization: Bearer TOKEN` with a
+token of `seederfarm tokens add`.
 
 Times are UTC in ISO 8601, sizes are whole bytes, keys may be written in any spelling. Lists come in pages:
 pass `next` as `cursor` until it is null. Errors are `application/problem+json` (RFC 9457).
@@ -53,13 +57,29 @@ class FarmAPI(NinjaAPI):
         document = super().get_openapi_schema(*args, **kwargs)
         document["components"]["schemas"]["Problem"] = PROBLEM
         content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        scopes = dict(self._scopes())
         for operations in document["paths"].values():
             for method, operation in operations.items():
+                if scope := scopes.get(operation["operationId"]):
+                    operation["security"] = [{"BearerToken": [scope]}]
                 for status in ERRORS.get(method, ERRORS[""]):
                     operation["responses"].setdefault(
                         status, {"description": title_of(status), "content": content}
                     )
         return document
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        """`list_drives`: the same wherever its code is."""
+        return operation.view_func.__name__
+
+    def _scopes(self) -> Iterator[tuple[str, str]]:
+        """The id of each operation, and the scope that its token needs."""
+        for router in self._get_bound_routers():
+            for view in router.path_operations.values():
+                for operation in view.operations:
+                    for check in operation.auth_callbacks:
+                        if isinstance(check, BearerToken):
+                            yield self.get_openapi_operation_id(operation), check.scope.value
 
 
 api: Final = FarmAPI(

@@ -224,6 +224,14 @@ def address(context: Mapping[str, Any], **changes: object) -> str:
 
 
 @register.filter
+def coded(text: str) -> SafeString:
+    """What is between `backticks`, as code."""
+    parts = enumerate(text.split("`"))
+    shown = ((format_html("<code>{}</code>", part) if at % 2 else part,) for at, part in parts)
+    return format_html_join("", "{}", shown)
+
+
+@register.filter
 def split_words(text: str) -> list[str]:
     """Words of a text, at white space."""
     return text.split()

@@ -35,7 +35,7 @@ ACTS: dict[str, tuple[dict[str, Any], int]] = {
     "add": ({"keys": "x", "preview": "1"}, 200),
 }
 """Acts of operators: what is posted, and the status of the answer."""
-OPEN = {"login", "logout", "theme"}
+OPEN = {"login", "logout", "theme", "api_docs"}
 """For everyone, with a login or without."""
 OF_OPERATORS = {"add", "flower"}
 """Pages that viewers do not get."""

@@ -11,10 +11,11 @@ async def release_database() -> None:
 
     Else it is kept until the answer ends, and a few tabs or downloads have all connections of the pool.
     """
-    await sync_to_async(_release)()
+    await sync_to_async(release)()
 
 
-def _release() -> None:
+def release() -> None:
+    """The same, of this thread."""
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()

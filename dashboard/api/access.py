@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from django.contrib.auth.models import User
 from django.http import HttpRequest
+from django.utils import timezone
 from ninja.security import HttpBearer
 
 from seederfarm.registry.models import ApiToken
@@ -43,6 +44,13 @@ class Caller(NamedTuple):
         for permission in permissions:
             if not self.user.has_perm(permission):
                 raise ProblemError(403, f"The user of the token has no permission {permission!r}.")
+
+    def lasts(self) -> bool:
+        """Whether the token, its user and the right to look are as they were."""
+        token = ApiToken.objects.select_related("user").filter(pk=self.token.pk).first()
+        if token is None or not token.is_valid(timezone.now()) or not token.user.is_active:
+            return False
+        return Scope.READ.value in token.scopes and token.user.has_perm(VIEW)
 
 
 class BearerToken(HttpBearer):

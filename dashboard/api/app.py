@@ -15,6 +15,7 @@ from ninja.operation import Operation
 
 from . import alerting, farm, history, links, sources, workers
 from .access import BearerToken
+from .changes import operation as changes
 from .problems import MAX_ERRORS, MEDIA_TYPE, ProblemError, problem, title_of
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class FarmAPI(NinjaAPI):
     def get_openapi_schema(self, *args: Any, **kwargs: Any) -> OpenAPISchema:
         """Ninja's document, with the errors of every operation."""
         document = super().get_openapi_schema(*args, **kwargs)
-        document["components"]["schemas"]["Problem"] = PROBLEM
+        schemas = document["components"]["schemas"]
+        document["components"]["schemas"] = {**changes.SHAPES, **schemas, "Problem": PROBLEM}
         content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         scopes = dict(self._scopes())
         for operations in document["paths"].values():
@@ -89,7 +91,7 @@ api: Final = FarmAPI(
     docs_url=None,
     urls_namespace="dashboard:api",
 )
-for part in (farm, links, workers, sources, history, alerting):
+for part in (farm, links, workers, sources, history, changes, alerting):
     api.add_router("", part.router)
 
 

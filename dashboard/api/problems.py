@@ -21,6 +21,7 @@ TITLES: Final[Mapping[int, str]] = {
     404: "There is nothing at this address",
     405: "This address does not take that method",
     409: "It does not fit the present state",
+    410: "It is not kept any more",
     411: "The length of the body is needed",
     413: "The request is too large",
     422: "A value is wrong",

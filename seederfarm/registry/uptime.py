@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from django.db.models import Exists, OuterRef
 
 from .health_states import Health
-from .models import Drive, DriveDay
+from .models import Drive, DriveDay, StateChange
 
 DAYS: Final = 90
 """Days that are kept and shown. Ours."""
@@ -53,9 +53,14 @@ class Day(NamedTuple):
 
 
 def record(changes: Sequence[Change], now: datetime) -> None:
-    """Add the time in the states that ended now. Call it with the drives locked. Two statements."""
+    """Add the time in the states that ended now, and list the changes. Call it with the drives locked. Three
+    statements."""
     if not changes:
         return
+    StateChange.objects.bulk_create(
+        StateChange(at=now, drive=change.drive, before=change.before, after=change.after)
+        for change in changes
+    )
     today = now.astimezone(UTC).date()
     days = {change.since.astimezone(UTC).date() for change in changes} | {today}
     known = DriveDay.objects.filter(drive__in=[change.drive for change in changes], day__in=days)

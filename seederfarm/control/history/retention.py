@@ -6,11 +6,19 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from seederfarm.registry import uptime
-from seederfarm.registry.models import Alert, AlertDelivery, AlertSilence, AuditEntry, Challenge, Event
+from seederfarm.registry.models import (
+    Alert,
+    AlertDelivery,
+    AlertSilence,
+    AuditEntry,
+    Challenge,
+    Event,
+    StateChange,
+)
 
 from ..db.locks import try_lock
 from . import samples
@@ -48,8 +56,10 @@ def _prune(now: datetime) -> PruneResult:
     old_alerts = Alert.objects.filter(resolved_at__lt=now - KEEP_ALERTS)
     # Entries of people are kept; those of sources have the age of events, since lists can cause any number.
     done_by_sources = AuditEntry.objects.filter(user=None, actor__startswith="source ", at__lt=before)
+    _delete(StateChange.objects.filter(at__lt=before))
+    _delete_beyond(StateChange, settings.FARM.keep_event_rows)
     return PruneResult(
-        _delete(events) + _delete_beyond(settings.FARM.keep_event_rows),
+        _delete(events) + _delete_beyond(Event, settings.FARM.keep_event_rows),
         _delete(challenges),
         _delete(old_alerts),
         samples.roll_up(now),
@@ -58,10 +68,10 @@ def _prune(now: datetime) -> PruneResult:
     )
 
 
-def _delete_beyond(count: int) -> int:
-    """Delete events beyond the newest `count`."""
-    beyond = Event.objects.order_by("-pk").values_list("pk", flat=True)[count : count + 1]
-    return sum(_delete(Event.objects.filter(pk__lte=pk)) for pk in beyond)
+def _delete_beyond(model: type[Model], count: int) -> int:
+    """Delete rows beyond the newest `count`."""
+    rows = model._default_manager.order_by("-pk").values_list("pk", flat=True)
+    return sum(_delete(model._default_manager.filter(pk__lte=pk)) for pk in rows[count : count + 1])
 
 
 def _delete(rows: QuerySet[Any]) -> int:

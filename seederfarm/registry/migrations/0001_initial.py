@@ -772,6 +772,25 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="StateChange",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("drive", models.BigIntegerField()),
+                ("before", models.CharField(max_length=11)),
+                ("after", models.CharField(max_length=11)),
+            ],
+            options={
+                "ordering": ("id",),
+                "indexes": [models.Index(fields=["at"], name="state_change_age")],
+            },
+        ),
+        migrations.CreateModel(
             name="Tag",
             fields=[
                 (

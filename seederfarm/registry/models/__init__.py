@@ -13,7 +13,7 @@ from .replica import Replica
 from .seen import SeenDrives
 from .source import Source, SourceEntry
 from .tally import WorkerTally
-from .uptime import DriveDay
+from .uptime import DriveDay, StateChange
 from .worker import AssignmentState, Worker
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "SeenDrives",
     "Source",
     "SourceEntry",
+    "StateChange",
     "Tag",
     "Worker",
     "WorkerTally",

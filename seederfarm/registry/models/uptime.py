@@ -28,3 +28,20 @@ class DriveDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.drive_id} on {self.day}"
+
+
+class StateChange(models.Model):
+    """A drive passed from one state (`Health`) into another. Retention deletes old rows, as events."""
+
+    at = models.DateTimeField()
+    drive = models.BigIntegerField()
+    """Primary key. No foreign key: a drive that is removed need not find them."""
+    before = models.CharField(max_length=11)
+    after = models.CharField(max_length=11)
+
+    class Meta:
+        ordering = ("id",)
+        indexes = (models.Index(fields=["at"], name="state_change_age"),)  # retention
+
+    def __str__(self) -> str:
+        return f"{self.drive}: {self.before}, then {self.after}"

@@ -16,6 +16,7 @@ from ninja.operation import Operation
 from . import alerting, farm, history, links, sources, workers
 from .access import BearerToken
 from .changes import operation as changes
+from .compat import operations as compat
 from .problems import MAX_ERRORS, MEDIA_TYPE, ProblemError, problem, title_of
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ api: Final = FarmAPI(
 )
 for part in (farm, links, workers, sources, history, changes, alerting):
     api.add_router("", part.router)
+api.add_router("/compat", compat.router)
 
 
 @api.exception_handler(ProblemError)

@@ -1,0 +1,146 @@
+"""What answers look like. Format: permanent-seeder 1.0.11, packages/sdk and packages/database.
+
+Times are milliseconds since 1970, keys hex. A status is computed from the copies as they are now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from seederfarm.registry.models import Drive, Event, Replica
+
+RECENT: Final = timedelta(hours=24)
+"""How long a drive is `recentlyAdded`. There it is until the first request. Ours."""
+
+Status = Literal["WAITING", "DOWNLOADING", "SEEDING"]
+
+
+class Camel(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class Size(Camel):
+    """Of all cores of the drive; downloaded: by the fullest copy."""
+
+    blocks: int
+    bytes: int
+    downloaded_blocks: int
+    downloaded_bytes: int
+
+
+class Peer(Camel):
+    remote_address: str
+    uploaded_bytes: int
+    uploaded_blocks: int
+    downloaded_bytes: int
+    downloaded_blocks: int
+
+
+class FileStats(Camel):
+    blocks: int
+    size: int
+    downloaded_blocks: int
+
+
+class Info(Camel):
+    version: int | None = Field(None, description="Absent: not seen yet.")
+    index_json: dict[str, Any] = Field(
+        {}, alias="indexJSON", description="Its title, where the publisher gives one."
+    )
+
+
+class Record(Camel):
+    """A drive."""
+
+    key: str
+    stats: dict[str, FileStats] = Field(description="By path. Empty: files are at `files/KEY`.")
+    size: Size
+    peers: list[Peer]
+    info: Info
+    seeding_status: Status
+    updated_at: int
+    created_at: int
+    recently_added: bool
+
+
+class Disk(Camel):
+    directory: int = Field(description="Bytes of content on all workers.")
+    free: int
+
+
+class HostStats(Camel):
+    """Of the workers that are online, together."""
+
+    cpu: float = Field(description="Percent.")
+    mem: float = Field(description="Percent.")
+    uptime: int = Field(description="Seconds since the last start of any.")
+    loadavg: list[float] = Field(description="For each core, of one minute: three times the same.")
+    disk: Disk
+
+
+class SwarmStats(Camel):
+    holepunchable: bool = Field(description="Peers reach a worker directly.")
+    bootstrapped: bool
+    remote_address: str
+    current_peers: list[Peer]
+
+
+class NetworkStats(Camel):
+    online: bool
+    swarm: SwarmStats
+
+
+class RawEvent(Camel):
+    key: str
+    timestamp: int
+    event: str
+    text: str
+
+
+def milliseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+def size_of(drive: Drive, copies: Sequence[Replica]) -> Size:
+    fullest = max(copies, key=lambda copy: copy.have_bytes, default=None)
+    blocks = max((copy.total_blocks for copy in copies), default=0)
+    return Size(
+        blocks=blocks or drive.length or 0,
+        bytes=drive.byte_length or 0,
+        downloaded_blocks=0 if fullest is None else fullest.have_blocks,
+        downloaded_bytes=0 if fullest is None else fullest.have_bytes,
+    )
+
+
+def status_of(drive: Drive, copies: Sequence[Replica]) -> Status:
+    """SEEDING: a copy has all of the newest version, has proven it and is online."""
+    if drive.counted:
+        return "SEEDING"
+    return "DOWNLOADING" if any(copy.have_blocks for copy in copies) else "WAITING"
+
+
+def info_of(drive: Drive) -> Info:
+    return Info(version=drive.length, indexJSON={"title": drive.title} if drive.title else {})
+
+
+def record_of(drive: Drive, copies: Sequence[Replica], now: datetime) -> Record:
+    return Record(
+        key=drive.key,
+        stats={},
+        size=size_of(drive, copies),
+        peers=[],
+        info=info_of(drive),
+        seeding_status=status_of(drive, copies),
+        updated_at=milliseconds(drive.updated_at),
+        created_at=milliseconds(drive.created_at),
+        recently_added=drive.created_at > now - RECENT,
+    )
+
+
+def raw_of(event: Event, key: str) -> RawEvent:
+    return RawEvent(key=key, timestamp=milliseconds(event.at), event=event.kind, text=event.text)

@@ -13,11 +13,11 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
-from . import alerting, farm, history, links, sources, workers
+from . import alerting, farm, history, links, plan, sources, workers
 from .access import BearerToken
 from .changes import operation as changes
 from .compat import operations as compat
-from .problems import MAX_ERRORS, MEDIA_TYPE, ProblemError, problem, title_of
+from .problems import MAX_ERRORS, ProblemError, documented, problem
 
 log = logging.getLogger(__name__)
 
@@ -59,16 +59,13 @@ class FarmAPI(NinjaAPI):
         document = super().get_openapi_schema(*args, **kwargs)
         schemas = document["components"]["schemas"]
         document["components"]["schemas"] = {**changes.SHAPES, **schemas, "Problem": PROBLEM}
-        content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         scopes = dict(self._scopes())
         for operations in document["paths"].values():
             for method, operation in operations.items():
                 if scope := scopes.get(operation["operationId"]):
                     operation["security"] = [{"BearerToken": [scope]}]
                 for status in ERRORS.get(method, ERRORS[""]):
-                    operation["responses"].setdefault(
-                        status, {"description": title_of(status), "content": content}
-                    )
+                    operation["responses"].setdefault(status, documented(status))
         return document
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
@@ -92,7 +89,7 @@ api: Final = FarmAPI(
     docs_url=None,
     urls_namespace="dashboard:api",
 )
-for part in (farm, links, workers, sources, history, changes, alerting):
+for part in (farm, plan, links, workers, sources, history, changes, alerting):
     api.add_router("", part.router)
 api.add_router("/compat", compat.router)
 

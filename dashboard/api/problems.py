@@ -78,6 +78,12 @@ def title_of(status: int) -> str:
     return TITLES.get(status) or HTTPStatus(status).phrase
 
 
+def documented(status: int) -> dict[str, Any]:
+    """A response of the OpenAPI document."""
+    shape = {"$ref": "#/components/schemas/Problem"}
+    return {"description": title_of(status), "content": {MEDIA_TYPE: {"schema": shape}}}
+
+
 def later(wait: float) -> dict[str, str]:
     """Headers that say when to try again. `wait` in seconds."""
     return {"Retry-After": str(max(1, math.ceil(wait)))}

@@ -34,12 +34,16 @@ class Field(NamedTuple):
 
 
 class Answered(NamedTuple):
+    """A status that an operation answers."""
+
     status: str
     text: str
     type: list[Piece]
 
 
 class Operation(NamedTuple):
+    """A method of an address."""
+
     id: str
     method: str
     path: str
@@ -53,6 +57,8 @@ class Operation(NamedTuple):
 
 
 class Shape(NamedTuple):
+    """An object, or a word that has few values."""
+
     name: str
     text: str
     fields: list[Field]
@@ -61,6 +67,8 @@ class Shape(NamedTuple):
 
 
 class Reference(NamedTuple):
+    """The whole document."""
+
     title: str
     text: list[str]
     """Paragraphs."""
@@ -107,7 +115,7 @@ def _operation(path: str, method: str, found: Mapping[str, Any]) -> Operation:
             Field(
                 each["name"],
                 type_of(each.get("schema", {})),
-                _told(each.get("schema", {}), each.get("description", "")),
+                _meaning(each.get("schema", {}), each.get("description", "")),
                 each["in"],
                 bool(each.get("required")),
             )
@@ -134,7 +142,7 @@ def _shape(name: str, schema: Mapping[str, Any]) -> Shape:
         name,
         " ".join(schema.get("description", "").split()),
         [
-            Field(field, type_of(each), _told(each, each.get("description", "")), "", field in required)
+            Field(field, type_of(each), _meaning(each, each.get("description", "")), "", field in required)
             for field, each in schema.get("properties", {}).items()
         ],
         [str(value) for value in schema.get("enum", ())],
@@ -164,7 +172,7 @@ def type_of(schema: Mapping[str, Any]) -> list[Piece]:
     return [Piece(" or ".join(given) if isinstance(given, list) else str(given))]
 
 
-def _told(schema: Mapping[str, Any], text: str) -> str:
+def _meaning(schema: Mapping[str, Any], text: str) -> str:
     """Description, constraints and default of a value."""
     parts = [" ".join(text.split())] if text else []
     limits = ", ".join(_limits(schema))

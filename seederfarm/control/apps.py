@@ -1,4 +1,5 @@
-"""Connects the control plane to the registry's signals, in every process that runs Django."""
+"""Connects the control plane to the registry's signals and gives it the planner, in every process that runs
+Django."""
 
 from __future__ import annotations
 
@@ -12,6 +13,9 @@ class ControlConfig(AppConfig):
     label = "control"
 
     def ready(self) -> None:
+        from ..registry.services.next_plan import provide
         from . import signal_handlers
+        from .reconcile.preview import preview
 
         signal_handlers.connect()
+        provide(preview)

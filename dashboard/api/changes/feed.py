@@ -1,4 +1,4 @@
-"""What the streams of a process share: one look at the database a second while there are any, and pages.
+"""What the streams of a process share: one check of the database a second while there are any, and pages.
 
 Streams that are at the same position get the same page, read once. A stream holds one page at most.
 """
@@ -12,15 +12,15 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
-from .rows import LOOKED_AT, Page
-from .settled import Position, Seen, Settled
+from .rows import CHECKED_IDS, Page
+from .stable import Position, Seen, Stable
 
 log = logging.getLogger(__name__)
 
 TICK: Final = 1.0
-"""Seconds between two looks at the database."""
+"""Seconds between two checks of the database."""
 REST: Final = 15.0
-"""A look is followed by a rest of this many times its own length at least. Ours."""
+"""A check is followed by a rest of this many times its own length at least. Ours."""
 MAX_STREAMS: Final = 100
 """Streams of all tokens. Ours."""
 MAX_OF_TOKEN: Final = 4
@@ -34,7 +34,7 @@ READING: Final = 2
 class Reads(NamedTuple):
     """How the database is read."""
 
-    look: Callable[[Position], Awaitable[tuple[Seen, Seen]]]
+    check: Callable[[Position], Awaitable[tuple[Seen, Seen]]]
     page: Callable[[Position, Position], Awaitable[Page]]
 
 
@@ -52,9 +52,11 @@ class Places:
         return self._of_token.total()
 
     def has_room(self) -> bool:
+        """Whether one more stream may begin."""
         return len(self) < MAX_STREAMS
 
     def has_room_for(self, token: int) -> bool:
+        """Whether this token may have one more stream."""
         return self._of_token[token] < MAX_OF_TOKEN
 
     def enter(self, token: int) -> None:
@@ -75,30 +77,30 @@ class Feed:
         self._reads = reads
         self._tick = tick
         self._streams = 0
-        self._events: Settled | None = None
-        self._states: Settled | None = None
+        self._events: Stable | None = None
+        self._states: Stable | None = None
         self._news = asyncio.Event()
         self._pages: OrderedDict[tuple[Position, Position], asyncio.Task[Page]] = OrderedDict()
         self._reading = asyncio.Semaphore(READING)
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def settled(self) -> Position:
+    def stable(self) -> Position:
         """Rows up to here can be read."""
         if self._events is None or self._states is None:
             return Position(0, 0)
         return Position(self._events.last, self._states.last)
 
     def enter(self, newest: Position) -> None:
-        """One stream more. `newest`: the newest rows that there are; numbers much below are settled."""
+        """One stream more. `newest`: the newest rows that there are; numbers much below are stable."""
         self._streams += 1
         if self._task is None:
-            self._events = Settled(max(0, newest.event - LOOKED_AT))
-            self._states = Settled(max(0, newest.state - LOOKED_AT))
+            self._events = Stable(max(0, newest.event - CHECKED_IDS))
+            self._states = Stable(max(0, newest.state - CHECKED_IDS))
             self._task = asyncio.create_task(self._run(), name="changes")
 
     def leave(self) -> None:
-        """One stream less; the last one ends the looks."""
+        """One stream less; the last one ends the checks."""
         self._streams -= 1
         if not self._streams and self._task is not None:
             self._task.cancel()
@@ -106,7 +108,7 @@ class Feed:
             self._pages.clear()
 
     async def wait(self, timeout: float) -> None:
-        """Until more is settled, at most `timeout` seconds."""
+        """Until more is stable, at most `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 await self._news.wait()
@@ -114,8 +116,8 @@ class Feed:
             return
 
     async def page(self, after: Position) -> Page:
-        """What follows, up to what is settled."""
-        place = (after, self.settled)
+        """What follows, up to what is stable."""
+        place = (after, self.stable)
         task = self._pages.get(place)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = self._pages[place] = asyncio.create_task(self._read(*place))
@@ -132,18 +134,18 @@ class Feed:
         while True:
             began = time.monotonic()
             try:
-                await self._look()
+                await self._check()
             except Exception:
                 log.exception("the stream of changes could not be read on")
             took = time.monotonic() - began
             await asyncio.sleep(max(self._tick, REST * took))
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         assert self._events is not None and self._states is not None
-        before = self.settled
-        events, states = await self._reads.look(before)
+        before = self.stable
+        events, states = await self._reads.check(before)
         self._events.update(events, now := time.monotonic())
         self._states.update(states, now)
-        if before.is_before(self.settled):
+        if before.is_before(self.stable):
             self._news.set()
             self._news = asyncio.Event()

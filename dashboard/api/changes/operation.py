@@ -20,10 +20,10 @@ from pydantic.json_schema import models_json_schema
 from ...streaming import release
 from ..access import READ, Caller, caller_of
 from ..paging import Text, wrong
-from ..problems import MEDIA_TYPE, ProblemError, later, title_of
+from ..problems import ProblemError, documented, later
 from .feed import Feed, Full, Places, Reads
-from .rows import ChangeShape, bounds, heartbeat, look, page
-from .settled import Position
+from .rows import ChangeShape, bounds, check, heartbeat, page
+from .stable import Position
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ _feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, Feed] = WeakKeyDictionary()
 
 
 class ChangesQuery(Schema):
+    """Where the stream begins."""
+
     after: Text | None = Field(
         None, max_length=40, description="`id` of the last line that was read. Without it: what is new."
     )
@@ -59,16 +61,12 @@ SHAPES: Final[dict[str, Any]] = models_json_schema(
 
 
 def feed() -> Feed:
+    """That of the running event loop."""
     loop = asyncio.get_running_loop()
     found = _feeds.get(loop)
     if found is None:
-        found = _feeds[loop] = Feed(Reads(sync_to_async(look), sync_to_async(page)))
+        found = _feeds[loop] = Feed(Reads(sync_to_async(check), sync_to_async(page)))
     return found
-
-
-def _problem(status: int) -> dict[str, Any]:
-    shape = {"$ref": f"{REFERENCE}Problem"}
-    return {"description": title_of(status), "content": {MEDIA_TYPE: {"schema": shape}}}
 
 
 @router.get(
@@ -77,8 +75,8 @@ def _problem(status: int) -> dict[str, Any]:
     openapi_extra={
         "responses": {
             200: {"description": "Lines, as they happen", "content": {KIND: {"schema": LINE}}},
-            410: _problem(410),
-            503: _problem(503),
+            410: documented(410),
+            503: documented(503),
         }
     },
 )
@@ -145,10 +143,10 @@ async def _following(here: Feed, caller: Caller, position: Position) -> AsyncGen
             if not await sync_to_async(_lasts)(caller):
                 return
             check = monotonic() + CHECKED
-        if not position.is_before(here.settled):
+        if not position.is_before(here.stable):
             await here.wait(BEAT)
         text = ""
-        if position.is_before(here.settled):
+        if position.is_before(here.stable):
             found = await here.page(position)
             text, position = found.text, found.end
         yield text or heartbeat(position)

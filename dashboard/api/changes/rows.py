@@ -16,12 +16,12 @@ from seederfarm.registry.models import Drive, Event, StateChange
 
 from ...streaming import release
 from ..shapes import DriveRef, EventShape
-from .settled import Position, Seen
+from .stable import Position, Seen
 
 ROWS: Final = 500
 """Rows of each kind that are read at once. Ours."""
-LOOKED_AT: Final = 10_000
-"""Numbers of rows that are looked at for gaps at once. Ours."""
+CHECKED_IDS: Final = 10_000
+"""Numbers of rows that are checked for gaps at once. Ours."""
 
 
 class StateShape(BaseModel):
@@ -62,12 +62,12 @@ def bounds() -> tuple[Position, Position]:
     return Position(*first), Position(*last)
 
 
-def look(settled: Position) -> tuple[Seen, Seen]:
-    """What lies behind the settled rows of both tables."""
+def check(stable: Position) -> tuple[Seen, Seen]:
+    """What lies behind the stable rows of both tables."""
     try:
         oldest = _transaction("xmin")
-        events = _ids(Event, settled.event)
-        states = _ids(StateChange, settled.state)
+        events = _ids(Event, stable.event)
+        states = _ids(StateChange, stable.state)
         following = _transaction("xmax")
     finally:
         release()
@@ -76,7 +76,7 @@ def look(settled: Position) -> tuple[Seen, Seen]:
 
 def _ids(model: type[Event | StateChange], after: int) -> list[int]:
     rows = model._default_manager.filter(pk__gt=after).order_by("pk")
-    return list(rows.values_list("pk", flat=True)[:LOOKED_AT])
+    return list(rows.values_list("pk", flat=True)[:CHECKED_IDS])
 
 
 def _transaction(edge: Literal["xmin", "xmax"]) -> int:
@@ -133,6 +133,7 @@ def _lines(
 
 
 def heartbeat(position: Position) -> str:
+    """A line that says only how far the stream is."""
     return _line(position, "heartbeat")
 
 

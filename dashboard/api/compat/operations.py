@@ -53,15 +53,21 @@ Version = Annotated[int, Path(ge=0, le=2**53 - 1)]
 
 
 class ListQuery(PageQuery):
+    """Pages of a list, which is whole up to MAX_DRIVES."""
+
     limit: int = Field(MAX_DRIVES, ge=1, le=MAX_DRIVES, description="Drives of one answer.")
     cursor: Text | None = Field(None, max_length=MAX_CURSOR, description="As the header Link has it.")
 
 
 class FileQuery(Schema):
+    """Which file."""
+
     path: Annotated[Text, Field(min_length=1, max_length=1000)] = Field(description="Of the file.")
 
 
 class RawQuery(Schema):
+    """Which events."""
+
     timestamp: int | None = Field(None, ge=0, le=MAX_TIMESTAMP, description="Events at or after it.")
 
 

@@ -21,6 +21,8 @@ Status = Literal["WAITING", "DOWNLOADING", "SEEDING"]
 
 
 class Camel(BaseModel):
+    """Fields in camel case, as there."""
+
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
@@ -34,6 +36,8 @@ class Size(Camel):
 
 
 class Peer(Camel):
+    """A connection."""
+
     remote_address: str
     uploaded_bytes: int
     uploaded_blocks: int
@@ -42,12 +46,16 @@ class Peer(Camel):
 
 
 class FileStats(Camel):
+    """A file."""
+
     blocks: int
     size: int
     downloaded_blocks: int
 
 
 class Info(Camel):
+    """What a drive says of itself."""
+
     version: int | None = Field(None, description="Absent: not seen yet.")
     index_json: dict[str, Any] = Field(
         {}, alias="indexJSON", description="Its title, where the publisher gives one."
@@ -69,6 +77,8 @@ class Record(Camel):
 
 
 class Disk(Camel):
+    """Bytes of disk."""
+
     directory: int = Field(description="Bytes of content on all workers.")
     free: int
 
@@ -84,6 +94,8 @@ class HostStats(Camel):
 
 
 class SwarmStats(Camel):
+    """How the network is reached."""
+
     holepunchable: bool = Field(description="Peers reach a worker directly.")
     bootstrapped: bool
     remote_address: str
@@ -91,11 +103,15 @@ class SwarmStats(Camel):
 
 
 class NetworkStats(Camel):
+    """The network of the farm."""
+
     online: bool
     swarm: SwarmStats
 
 
 class RawEvent(Camel):
+    """An event of a drive."""
+
     key: str
     timestamp: int
     event: str
@@ -103,10 +119,12 @@ class RawEvent(Camel):
 
 
 def milliseconds(at: datetime) -> int:
+    """Milliseconds since 1970."""
     return int(at.timestamp() * 1000)
 
 
 def size_of(drive: Drive, copies: Sequence[Replica]) -> Size:
+    """`copies`: those that are wanted."""
     fullest = max(copies, key=lambda copy: copy.have_bytes, default=None)
     blocks = max((copy.total_blocks for copy in copies), default=0)
     return Size(
@@ -125,10 +143,12 @@ def status_of(drive: Drive, copies: Sequence[Replica]) -> Status:
 
 
 def info_of(drive: Drive) -> Info:
+    """The newest version that is known, and the title."""
     return Info(version=drive.length, indexJSON={"title": drive.title} if drive.title else {})
 
 
 def record_of(drive: Drive, copies: Sequence[Replica], now: datetime) -> Record:
+    """`copies`: those that are wanted."""
     return Record(
         key=drive.key,
         stats={},
@@ -143,4 +163,5 @@ def record_of(drive: Drive, copies: Sequence[Replica], now: datetime) -> Record:
 
 
 def raw_of(event: Event, key: str) -> RawEvent:
+    """`key`: of its drive."""
     return RawEvent(key=key, timestamp=milliseconds(event.at), event=event.kind, text=event.text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +14,7 @@ from .django_setup import database_failures, open_farm
 from .output import json_lines, json_option, plain, rows, table_of
 
 if TYPE_CHECKING:
-    from ...control.reconcile.reconcile import ReconcileResult
-
-LISTED: Final = 1000
-"""Moves of each kind that are listed; more are counted."""
+    from ...registry.services.next_plan import NextPlan
 
 Line = Mapping[str, Any]
 
@@ -30,10 +27,10 @@ def plan(dry_run: bool, as_json: bool) -> None:
     if not dry_run:
         raise BadInput("the farm carries plans out by itself; --dry-run shows the next one")
     open_farm()
-    from ...control.reconcile.reconcile import reconcile
+    from ...registry.services.next_plan import next_plan
 
     with database_failures():
-        result = reconcile(dry_run=True, keep=LISTED)
+        result = next_plan()
         lines = list(_lines(result))
     if as_json:
         json_lines([*lines, _totals(result)])
@@ -41,34 +38,23 @@ def plan(dry_run: bool, as_json: bool) -> None:
         _show(result, lines)
 
 
-def _lines(result: ReconcileResult) -> Iterator[dict[str, Any]]:
+def _lines(result: NextPlan) -> Iterator[dict[str, Any]]:
     """Each move that is listed, with keys and names."""
-    from ...registry.models import Drive, Worker
+    from ...registry.services.next_plan import named
 
-    wanted = {move.drive for moves in (result.assign, result.release, result.unplaced) for move in moves}
-    at = {move.worker for moves in (result.assign, result.release) for move in moves}
-    drives = {
-        pk: {"drive": key, "label": label or title}
-        for pk, key, label, title in Drive.objects.filter(pk__in=wanted).values_list(
-            "pk", "key", "label", "title"
-        )
-    }
-    workers = dict(Worker.objects.filter(pk__in=at).values_list("pk", "name"))
-    gone = {"drive": None, "label": ""}
-    """A drive that was removed since."""
-    for made in result.assign:
-        about = drives.get(made.drive, gone)
-        yield {"event": "assign", **about, "worker": workers.get(made.worker), "bytes": made.bytes}
-    for freed in result.release:
-        about = drives.get(freed.drive, gone)
-        yield {"event": "release", **about, "worker": workers.get(freed.worker), "reason": freed.reason.value}
-    for short in result.unplaced:
-        about = drives.get(short.drive, gone)
-        yield {"event": "unplaced", **about, "missing": short.missing, "reason": short.why}
+    for move, drive, worker in named(result.moves):
+        about = {"drive": drive and drive.key, "label": (drive.label or drive.title) if drive else ""}
+        at = worker and worker.name
+        match move.what:
+            case "assign":
+                yield {"event": "assign", **about, "worker": at, "bytes": move.bytes}
+            case "release":
+                yield {"event": "release", **about, "worker": at, "reason": move.reason}
+            case "unplaced":
+                yield {"event": "unplaced", **about, "missing": move.missing, "reason": move.reason}
 
 
-def _totals(result: ReconcileResult) -> dict[str, Any]:
-    listed = len(result.assign) + len(result.release) + len(result.unplaced)
+def _totals(result: NextPlan) -> dict[str, Any]:
     return {
         "event": "plan",
         "drives": result.drives,
@@ -76,11 +62,11 @@ def _totals(result: ReconcileResult) -> dict[str, Any]:
         "release": result.released,
         "unplaced": result.short,
         "bytes": result.bytes,
-        "not_listed": result.moves + result.short - listed,
+        "not_listed": result.not_listed,
     }
 
 
-def _show(result: ReconcileResult, lines: Iterable[Line]) -> None:
+def _show(result: NextPlan, lines: Iterable[Line]) -> None:
     grid = table_of("what", "drive", "name", "worker", "why")
     for line in lines:
         grid.add_row(*_row(line))

@@ -66,6 +66,8 @@ class ReconcileResult:
     applied: bool = False
     drives: int = 0
     """Number of planned drives."""
+    left_out: int = 0
+    """Number of drives that a dry run did not plan."""
     assigned: int = 0
     released: int = 0
     bytes: int = 0
@@ -105,11 +107,12 @@ def reconcile(
     everything: bool = True,
     dry_run: bool = False,
     keep: int = KEPT_MOVES,
+    max_drives: int | None = None,
     now: datetime | None = None,
     outages: liveness.OutageDetector = liveness.OUTAGES,
 ) -> ReconcileResult:
-    """Plan all drives, or only the marked ones; `dry_run` changes nothing. The result lists `keep` moves of
-    each kind of a dry run.
+    """Plan all drives, or only the marked ones; `dry_run` changes nothing. The result of a dry run lists
+    `keep` moves of each kind; it plans `max_drives` drives (None: all).
 
     Safe to run at any time, twice, and to be killed: moves that were not written are planned again.
     """
@@ -117,7 +120,9 @@ def reconcile(
     if dry_run:
         seen = liveness.workers()
         found = drives_to_plan(seen, now) if everything else _dirty()
-        return _run(seen, found, now, dry_run=True, keep=keep)
+        result = _run(seen, found[:max_drives], now, dry_run=True, keep=keep)
+        result.left_out = max(0, len(found) - (len(found) if max_drives is None else max_drives))
+        return result
     with try_lock(LOCK) as alone:
         if not alone:
             return ReconcileResult(busy=True)

@@ -15,7 +15,7 @@ from django.utils import timezone
 from dashboard.api.access import Caller
 from dashboard.api.changes import operation, rows
 from dashboard.api.changes.feed import MAX_OF_TOKEN, MAX_STREAMS, Feed, Places, Reads
-from dashboard.api.changes.settled import Position, Seen
+from dashboard.api.changes.stable import Position, Seen
 from seederfarm.registry import services, stored_health
 from seederfarm.registry.models import ApiToken, Drive, Event, StateChange
 
@@ -57,13 +57,13 @@ def in_a_loop(scene: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 def reads(seen: Callable[[Position], tuple[Seen, Seen]], page: Callable[..., rows.Page]) -> Reads:
-    async def look(settled: Position) -> tuple[Seen, Seen]:
-        return seen(settled)
+    async def check(stable: Position) -> tuple[Seen, Seen]:
+        return seen(stable)
 
     async def one(after: Position, until: Position) -> rows.Page:
         return page(after, until)
 
-    return Reads(look, one)
+    return Reads(check, one)
 
 
 def test_a_page_has_events_and_changes_of_states_with_the_place_behind_each() -> None:
@@ -154,11 +154,11 @@ class Rows:
 
     def __init__(self) -> None:
         self.last = 3
-        self.looks = self.pages = 0
+        self.checks = self.pages = 0
 
-    def seen(self, settled: Position) -> tuple[Seen, Seen]:
-        self.looks += 1
-        return Seen(range(settled.event + 1, self.last + 1), 1, 1), Seen([], 1, 1)
+    def seen(self, stable: Position) -> tuple[Seen, Seen]:
+        self.checks += 1
+        return Seen(range(stable.event + 1, self.last + 1), 1, 1), Seen([], 1, 1)
 
     def page(self, after: Position, until: Position) -> rows.Page:
         self.pages += 1
@@ -201,7 +201,7 @@ async def ids_of(body: AsyncIterator[str], number: int) -> list[str]:
     return found
 
 
-def test_a_stream_begins_where_it_is_told_and_goes_on(caller: Caller, here: Rows) -> None:
+def test_a_stream_begins_behind_an_id_and_goes_on(caller: Caller, here: Rows) -> None:
     async def scene() -> None:
         body = stream(caller, Position(1, 0))
         assert await ids_of(body, 3) == ["1-0", "2-0", "3-0"], "where it is, and what follows"
@@ -210,9 +210,9 @@ def test_a_stream_begins_where_it_is_told_and_goes_on(caller: Caller, here: Rows
         assert len(operation.places) == 1
         await body.aclose()  # type: ignore[attr-defined]
         assert len(operation.places) == 0
-        looks = here.looks
+        checks = here.checks
         await asyncio.sleep(0.05)
-        assert here.looks == looks, "without streams the database is left alone"
+        assert here.checks == checks, "without streams the database is left alone"
 
     in_a_loop(scene)
 

@@ -86,7 +86,7 @@ def test_what_is_not_there_is_404_and_not_501(reader: ApiClient, below: str) -> 
 
 
 def test_a_status_is_what_the_copies_have_now(compat: Any) -> None:
-    """There a counter said SEEDING of a drive that was deleted and added again."""
+    """There a counter made a drive SEEDING that was deleted and added again."""
     worker, drive = a_worker("fra"), a_drive("tides")
 
     def status() -> str:

@@ -15,7 +15,7 @@ LONGEST: Final = 300.0
 """Seconds for which the stream waits for a missing number; a transaction that writes events for longer is
 missed. Ours."""
 AGAIN: Final = 0.5
-"""Seconds between the first look at a gap and the one that counts: a transaction may have taken a number, and
+"""Seconds between the first check of a gap and the one that counts: a transaction may have taken a number and
 not yet its own. Ours."""
 _FORM: Final = re.compile(r"(\d{1,19})-(\d{1,19})", re.ASCII)
 
@@ -49,14 +49,14 @@ class Seen(NamedTuple):
     """What the database says of one table. The transactions are numbered."""
 
     ids: Sequence[int]
-    """Rows behind the settled ones, ascending."""
+    """Rows behind the stable ones, ascending."""
     oldest_running: int
     """Before the rows were read: transactions with lower numbers had ended."""
     next_one: int
     """After the rows were read: transactions that had begun have lower numbers."""
 
 
-class Settled:
+class Stable:
     """Of one table."""
 
     def __init__(self, last: int) -> None:
@@ -82,12 +82,12 @@ class Settled:
         if over:
             self._since, self._until = None, 0
         if seen.ids and self.last < seen.ids[-1]:
-            self._look(seen, now)
+            self._check(seen, now)
         else:
             self._since, self._until = None, 0
         return self.last
 
-    def _look(self, seen: Seen, now: float) -> None:
+    def _check(self, seen: Seen, now: float) -> None:
         if self._since is None:
             self._since = now
         elif not self._until and now - self._since >= AGAIN:

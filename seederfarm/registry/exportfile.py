@@ -3,6 +3,9 @@
     {"seederfarm": "export", "version": 2, "farm": NAME, "at": TIME}
     {"source": NAME, "kind": …, "location": …, …}          before the keys that name it
     {"key": HEX, "kind": …, "label": …, …}
+    {"channel": NAME, "kind": …, "target": …, …}
+    {"rule": KIND, "threshold": …, "channels": [NAME, …], …}
+    {"silence": …, "rule": …, "worker": ID, "drive": HEX, "tag": …, "ends_at": TIME}
 
 Version 1 had no first line, and of a key what `_BEFORE` names. This module reads and checks a file as far as
 possible without the registry.
@@ -26,6 +29,8 @@ VERSION: Final = 2
 MAX_LINE: Final = 1 << 20
 """Characters of a line. Ours: a note of a drive may be long, everything else is short."""
 MAX_COPIES: Final = 1000
+MAX_SECONDS: Final = 366 * 86400
+"""As `models.alerting.MAX_SECONDS`."""
 MAX_TEXT: Final = 200
 """Characters of a label (as the column has)."""
 
@@ -55,6 +60,17 @@ class Item(NamedTuple):
     values: dict[str, Any]
 
 
+class Alerting(NamedTuple):
+    """What is set about alerts."""
+
+    channels: dict[str, Item]
+    """By name."""
+    rules: dict[str, Item]
+    """By kind."""
+    silences: dict[str, Item]
+    """By a name that is unique in the file."""
+
+
 class Document(NamedTuple):
     """A whole file."""
 
@@ -62,6 +78,7 @@ class Document(NamedTuple):
     """By key (hex)."""
     sources: dict[str, Item]
     """By name."""
+    alerting: Alerting
     problems: list[Problem]
     """What is not understood and left out: fields of a newer farm, keys that are named twice."""
 
@@ -72,7 +89,7 @@ Reader = Callable[[Any], Any]
 
 def read(lines: Iterable[str]) -> Document:
     """Read and check a file. Raises Unreadable."""
-    found = Document({}, {}, [])
+    found = Document({}, {}, Alerting({}, {}, {}), [])
     wrong: list[Problem] = []
     for number, line in enumerate(lines, start=1):
         text = line.removeprefix("\ufeff").strip() if number == 1 else line.strip()
@@ -102,8 +119,14 @@ def _take(found: Document, number: int, text: str) -> None:
         _add(found, found.drives, number, data, "key", DRIVE_FIELDS)
     elif "source" in data:
         _add(found, found.sources, number, data, "source", SOURCE_FIELDS)
+    elif "channel" in data:
+        _add(found, found.alerting.channels, number, data, "channel", CHANNEL_FIELDS)
+    elif "silence" in data:  # before rules: it may have one
+        _add(found, found.alerting.silences, number, data, "silence", SILENCE_FIELDS)
+    elif "rule" in data:
+        _add(found, found.alerting.rules, number, data, "rule", RULE_FIELDS)
     else:
-        raise ValueError("expected an object with `key` or `source`")
+        raise ValueError("expected an object with `key`, `source`, `channel`, `rule` or `silence`")
 
 
 def _check_version(data: Mapping[str, Any]) -> None:
@@ -134,7 +157,7 @@ def _add(
             raise ValueError(f"{field}: {error}") from None
     identity = values.pop(name)
     if identity in items:
-        what = identity if name == "source" else identity[:16] + "…"
+        what = identity[:16] + "…" if name == "key" else identity
         found.problems.append(
             Problem(number, f"{what} was there in line {items[identity].line}, which counts")
         )
@@ -298,3 +321,36 @@ SOURCE_FIELDS: Final[Mapping[str, Reader]] = {
     "replicas": _or_none(_copies),
 }
 """Of a source. A header without a text (null) is a secret that was left out."""
+
+CHANNEL_FIELDS: Final[Mapping[str, Reader]] = {
+    "channel": _text(100, empty=False),
+    "kind": _one_of("email", "webhook", "ntfy"),
+    "target": _text(1000, empty=False),
+    "secret": _or_none(_text(200)),
+    "min_severity": _one_of("info", "warning", "error"),
+    "sends_closed": _flag,
+    "remind_every": _whole(0, MAX_SECONDS),
+    "enabled": _flag,
+}
+"""Of a channel. A secret of null was left out."""
+
+RULE_FIELDS: Final[Mapping[str, Reader]] = {
+    "rule": _text(40, empty=False),
+    "enabled": _flag,
+    "threshold": _or_none(_whole(0, MAX_SECONDS)),
+    "opens_after": _or_none(_whole(0, MAX_SECONDS)),
+    "closes_after": _or_none(_whole(0, MAX_SECONDS)),
+    "channels": _or_none(_list_of(_text(100, empty=False))),
+}
+"""Of a rule. `channels`: names; null: all."""
+
+SILENCE_FIELDS: Final[Mapping[str, Reader]] = {
+    "silence": _text(100, empty=False),
+    "rule": _text(40),
+    "worker": _text(100),
+    "drive": _or_none(_key),
+    "tag": _text(50),
+    "reason": _text(200),
+    "ends_at": _time,
+}
+"""Of a silence. `worker`: its id."""

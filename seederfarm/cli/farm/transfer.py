@@ -30,10 +30,10 @@ from .output import MAX_LISTED_ERRORS, json_lines, json_option, plain
 )
 @click.option("--seeds", is_flag=True, help="Write a seeds.txt: kinds and keys only.")
 @click.option(
-    "--secrets", is_flag=True, help="Include HTTP headers of sources, and logins and tokens in their URLs."
+    "--secrets", is_flag=True, help="Include HTTP headers, secrets of channels, logins and tokens in URLs."
 )
 def export(output: str, seeds: bool, secrets: bool) -> None:
-    """Write all drives and sources with their settings, one JSON object a line, for `import`."""
+    """Write drives, sources and what is set about alerts, one JSON object a line, for `import`."""
     open_farm()
     from ...registry.services import transfer
 
@@ -87,7 +87,7 @@ def _named(path: Path) -> Iterator[None]:
 @click.option("--strict", is_flag=True, help="Import nothing if any line is not understood.")
 @json_option
 def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
-    """Register the drives and sources of a file that `export` wrote; - is stdin.
+    """Register what is in a file that `export` wrote; - is stdin.
 
     Known ones stay unchanged.
     """
@@ -113,6 +113,7 @@ def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
             "known": result.known,
             "sources_added": result.sources_added,
             "sources_known": result.sources_known,
+            "alerting_added": result.alerting_added,
         }
         json_lines([{**done, "problems": [problem._asdict() for problem in result.problems]}])
         return
@@ -120,6 +121,11 @@ def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
     if result.sources_added or result.sources_known:
         added = units.plural(result.sources_added, "source")
         click.echo(f"Added {added}; {result.sources_known:,} were registered already.")
+    if result.alerting_added:
+        number = result.alerting_added
+        click.echo(
+            f"Added {units.plural(number, 'channel, rule or silence', 'channels, rules and silences')}."
+        )
     for problem in _first(result.problems):
         click.echo(plain(problem), err=True)
 

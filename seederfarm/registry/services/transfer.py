@@ -1,4 +1,4 @@
-"""Export and import of keys and sources with their settings."""
+"""Export and import of keys and sources with their settings, and of what is set about alerts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..sql import batches
 from ..urls import HIDDEN, without_secrets
 from .keys import SIGNALLED, announce, cancel_removal, insert, mark_added_manually
 from .log import Actor, count_of, record_audit
+from .transfer_alerts import export_alerting, import_alerting
 
 _SAME = (
     *(
@@ -49,6 +50,8 @@ class ImportResult(NamedTuple):
     sources_known: int
     problems: list[Problem]
     """Omitted parts, in the order of the lines."""
+    alerting_added: int = 0
+    """Channels, rules and silences."""
 
 
 # --- out
@@ -70,6 +73,7 @@ def export(*, secrets: bool = False) -> Iterator[dict[str, Any]]:
     )
     for drive in drives.iterator(chunk_size=500):
         yield _drive_line(drive)
+    yield from export_alerting(secrets=secrets)
 
 
 def _drive_line(drive: Drive) -> dict[str, Any]:
@@ -123,11 +127,12 @@ def import_document(document: Document, actor: Actor) -> ImportResult:
     with transaction.atomic():
         sources_added = _take_sources(document.sources, problems)
         added, known = _take_drives(document.drives, problems)
+        alerting = import_alerting(document.alerting, actor, problems)
         if added or sources_added:
             parts = [count_of(added, "key"), count_of(sources_added, "source")]
             record_audit(actor, "import", f"Imported {' and '.join(parts)}", data={"keys": added})
     known_sources = len(document.sources) - sources_added
-    return ImportResult(added, known, sources_added, known_sources, sorted(problems))
+    return ImportResult(added, known, sources_added, known_sources, sorted(problems), alerting)
 
 
 def _take_sources(items: Mapping[str, Item], problems: list[Problem]) -> int:

@@ -1,4 +1,6 @@
-"""Answers that end early because what they are made of does.
+"""Log lines instead of tracebacks, where nothing is wrong with the program.
+
+Answers end early because what they are made of does.
 
 The client must notice: the connection is closed before the answer is complete, which a server does when the
 application fails. That is no fault of the program, so that the log gets a line instead of a traceback.
@@ -7,6 +9,8 @@ application fails. That is no fault of the program, so that the log gets a line 
 from __future__ import annotations
 
 import logging
+
+from django.core.exceptions import PermissionDenied
 
 
 class Unfinished(Exception):
@@ -22,4 +26,15 @@ class OneLine(logging.Filter):
             record.msg, record.args = "An answer ended early: %s", (error,)
             record.exc_info = record.exc_text = None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+
+class WithoutTraceback(logging.Filter):
+    """Logs a request that may not do what it asks in one line: its path says all. For `django.request`."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always True."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, PermissionDenied):
+            record.exc_info = record.exc_text = None
         return True

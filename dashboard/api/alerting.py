@@ -24,7 +24,7 @@ from .access import READ, BearerToken, caller_of
 from .drives import drive_of
 from .given import Given, invalid
 from .history import key_of
-from .paging import MAX_ID, Text
+from .paging import MAX_ID, PageOf, Text, whole, wrong
 from .problems import ProblemError
 from .shapes import DriveRef, WorkerRef
 from .workers import worker_of
@@ -178,10 +178,10 @@ class TestShape(BaseModel):
     waiting: bool = Field(description="The channel's `works` and `last_error` have the result.")
 
 
-@router.get("/alerts/rules", response=list[RuleShape], auth=READ)
+@router.get("/alerts/rules", response=PageOf[RuleShape], auth=READ)
 def list_rules(request: HttpRequest) -> Any:
     """List the rules as they are set."""
-    return [RuleShape.of(setting) for setting in rule_settings().values()]
+    return whole([RuleShape.of(setting) for setting in rule_settings().values()])
 
 
 @router.patch("/alerts/rules/{kind}", response=RuleShape, auth=CHANGE)
@@ -194,7 +194,7 @@ def change_rule(request: HttpRequest, kind: Annotated[Text, Path(max_length=40)]
         ids = values["channels"]
         found = list(AlertChannel.objects.filter(pk__in=ids or []))
         if ids is not None and {channel.pk for channel in found} != set(ids):
-            raise ProblemError(422, "body.channels: not all of them are channels of this farm")
+            raise wrong("body.channels", "not all of them are channels of this farm")
         values |= {"all_channels": ids is None, "channels": found}
     try:
         edit_rule(kind, values, caller_of(request).actor)
@@ -203,10 +203,10 @@ def change_rule(request: HttpRequest, kind: Annotated[Text, Path(max_length=40)]
     return RuleShape.of(rule_settings()[kind])
 
 
-@router.get("/alerts/silences", response=list[SilenceShape], auth=READ)
+@router.get("/alerts/silences", response=PageOf[SilenceShape], auth=READ)
 def list_silences(request: HttpRequest) -> Any:
     """List the silences that last."""
-    return [SilenceShape.of(item) for item in silences.current(timezone.now())]
+    return whole([SilenceShape.of(item) for item in silences.current(timezone.now())])
 
 
 @router.post("/alerts/silences", response={201: SilenceShape}, auth=CHANGE)
@@ -243,10 +243,10 @@ def channel_of(pk: int) -> AlertChannel:
     return found
 
 
-@router.get("/alerts/channels", response=list[ChannelShape], auth=READ)
+@router.get("/alerts/channels", response=PageOf[ChannelShape], auth=READ)
 def list_channels(request: HttpRequest) -> Any:
     """List the channels by name."""
-    return [ChannelShape.of(channel) for channel in AlertChannel.objects.all()]
+    return whole([ChannelShape.of(channel) for channel in AlertChannel.objects.all()])
 
 
 @router.post("/alerts/channels", response={201: ChannelShape}, auth=CHANGE)

@@ -107,8 +107,7 @@ def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
         {"field": ".".join(map(str, fault.get("loc", ())))[:200], "text": str(fault.get("msg", ""))[:300]}
         for fault in error.errors[:MAX_ERRORS]
     ]
-    detail = "; ".join(f"{fault['field']}: {fault['text']}" for fault in errors[:3])
-    return problem(422, detail, errors=errors)
+    return problem(422, "; ".join(dict.fromkeys(fault["text"] for fault in errors[:3])), errors=errors)
 
 
 @api.exception_handler(AuthenticationError)

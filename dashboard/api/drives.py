@@ -23,7 +23,7 @@ from ..reads.drives import MAX_QUERY, DriveFilter, narrowed, with_columns
 from ..reads.peers import peers_of
 from .access import READ
 from .lists import page_of_copies, page_of_events
-from .paging import Order, PageOf, PageQuery, Text, in_order
+from .paging import Order, PageOf, PageQuery, Text, in_order, whole
 from .peer_shapes import PeersShape
 from .problems import ProblemError
 from .shapes import CopyShape, DayShape, DriveDetail, DriveShape, EventShape, Kind, Offline
@@ -137,7 +137,7 @@ def list_drive_events(request: HttpRequest, key: Key, query: Query[PageQuery]) -
     return page_of_events(Event.objects.filter(drive=drive_of(key)), query)
 
 
-@router.get("/drives/{key:key}/days", response=list[DayShape], auth=READ)
+@router.get("/drives/{key:key}/days", response=PageOf[DayShape], auth=READ)
 def list_drive_days(request: HttpRequest, key: Key) -> Any:
     """How it was on each of the last 90 days, today last."""
-    return [DayShape(**day._asdict()) for day in days_of(drive_of(key), timezone.now())]
+    return whole([DayShape(**day._asdict()) for day in days_of(drive_of(key), timezone.now())])

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from django.core.exceptions import ValidationError
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from .paging import MAX_ID, Text
+from .paging import MAX_ID, Text, wrong
 from .problems import ProblemError
 from .shapes import Kind, SourceKind
 
@@ -89,7 +89,7 @@ class DriveGiven(Given):
         if "copies" in found:
             copies = found.pop("copies")
             if copies is None:
-                raise ProblemError(422, "body.copies: send min and max")
+                raise wrong("body.copies", "send min and max")
             found |= {"replicas_min": copies["min"], "replicas_max": copies["max"]}
         if "kind" in found:
             found["kind"] = found["kind"] or ""

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from seederfarm.registry.models import Event, Replica
 
-from .paging import NEWEST, PageOf, PageQuery, in_order
+from .paging import LATEST, NEWEST, PageOf, PageQuery, in_order
 from .shapes import CopyShape, EventShape
 
 
@@ -22,7 +22,7 @@ def page_of_copies(rows: QuerySet[Replica], query: PageQuery) -> PageOf[CopyShap
 
 
 def page_of_events(rows: QuerySet[Event], query: PageQuery) -> PageOf[EventShape]:
-    """The newest first. Two queries. Raises ProblemError (422): not a cursor of this list."""
-    ids, following = NEWEST.page(rows, query)
+    """The latest first. Two queries. Raises ProblemError (422): not a cursor of this list."""
+    ids, following = LATEST.page(rows, query)
     events = in_order(ids, Event.objects.select_related("drive", "worker"))
     return PageOf[EventShape](items=[EventShape.of(event) for event in events], next=following)

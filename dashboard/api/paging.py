@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, OrderBy, Q, QuerySet
 from pydantic import AfterValidator, BaseModel, Field
 
 from .problems import ProblemError
@@ -62,23 +62,33 @@ class Order:
     kind: type
     """Of its values: int, str or datetime."""
     down: bool
+    nullable: bool = True
+    """Whether rows may have no value. Others are read from an index."""
 
     def page(self, rows: QuerySet[Any], query: PageQuery) -> tuple[list[Any], str | None]:
         """Primary keys of a page, and the cursor of the next one. One query."""
         if query.cursor is not None:
             rows = rows.filter(self._after(*self._read(query.cursor)))
-        by = F(self.column)
-        ordered = rows.order_by(
-            by.desc(nulls_last=True) if self.down else by.asc(nulls_last=True), "-pk" if self.down else "pk"
-        )
-        found = list(ordered.values_list(self.column, "pk")[: query.limit + 1])
+        found = list(rows.order_by(*self._by()).values_list(self.column, "pk")[: query.limit + 1])
         more = len(found) > query.limit
         found = found[: query.limit]
         return [pk for _, pk in found], self._cursor(*found[-1]) if more else None
 
+    def _by(self) -> list[OrderBy | str]:
+        pk = "-pk" if self.down else "pk"
+        if not self.nullable:
+            return [pk] if self.column == "pk" else [f"-{self.column}" if self.down else self.column, pk]
+        by = F(self.column)
+        return [by.desc(nulls_last=True) if self.down else by.asc(nulls_last=True), pk]
+
     def _after(self, value: Any, pk: int) -> Q:
         name, than = self.column, "lt" if self.down else "gt"
         later = Q(**{f"pk__{than}": pk})
+        if not self.nullable:
+            if name == "pk":
+                return later
+            # The first condition is what an index finds.
+            return Q(**{f"{name}__{than}e": value}) & (Q(**{f"{name}__{than}": value}) | later)
         if value is None:
             return Q(**{f"{name}__isnull": True}) & later
         beyond = Q(**{f"{name}__{than}": value}) | (Q(**{name: value}) & later)
@@ -96,7 +106,7 @@ class Order:
             name, value, pk = json.loads(text)
             if name != self.name or type(pk) is not int or not 0 <= pk <= MAX_ID:
                 raise ValueError
-            if value is not None:
+            if value is not None or not self.nullable:
                 value = self._checked(value)
         except (ValueError, TypeError, RecursionError):
             raise wrong("query.cursor", "not a cursor of this list in this order") from None
@@ -115,7 +125,14 @@ class Order:
         return _without_nul(value) if isinstance(value, str) else value
 
 
-NEWEST: Final = Order("-id", "pk", int, down=True)
+NEWEST: Final = Order("-id", "pk", int, down=True, nullable=False)
+LATEST: Final = Order("-at", "at", datetime, down=True, nullable=False)
+"""Events: what happened last. One that is recorded late comes at its time."""
+
+
+def whole(items: list[T]) -> PageOf[T]:
+    """A list that is bounded elsewhere, as one page."""
+    return PageOf(items=items, next=None)
 
 
 def in_order(ids: Sequence[Any], rows: QuerySet[Any]) -> list[Any]:
@@ -126,4 +143,4 @@ def in_order(ids: Sequence[Any], rows: QuerySet[Any]) -> list[Any]:
 
 def wrong(field: str, text: str) -> ProblemError:
     """A value that has the right shape and makes no sense."""
-    return ProblemError(422, f"{field}: {text}", errors=[{"field": field, "text": text}])
+    return ProblemError(422, text, errors=[{"field": field, "text": text}])

@@ -60,6 +60,7 @@ class Shape(NamedTuple):
     """An object, or a word that has few values."""
 
     name: str
+    title: str
     text: str
     fields: list[Field]
     values: list[str]
@@ -132,7 +133,8 @@ def _operation(path: str, method: str, found: Mapping[str, Any]) -> Operation:
 def _answer_type(answer: Mapping[str, Any]) -> list[Piece]:
     for kind, part in answer.get("content", {}).items():
         found = type_of(part.get("schema", {}))
-        return found if kind == "application/json" else [*found, Piece(f" ({kind})")]
+        usual = kind in ("application/json", "application/problem+json")
+        return found if usual else [*found, Piece(f" ({kind})")]
     return []
 
 
@@ -140,6 +142,7 @@ def _shape(name: str, schema: Mapping[str, Any]) -> Shape:
     required = set(schema.get("required", ()))
     return Shape(
         name,
+        type_of({"$ref": SHAPE + name})[0].text,
         " ".join(schema.get("description", "").split()),
         [
             Field(field, type_of(each), _meaning(each, each.get("description", "")), "", field in required)
@@ -153,7 +156,8 @@ def type_of(schema: Mapping[str, Any]) -> list[Piece]:
     """`string`, `list of DriveRef`, `one of a, b`, `integer or null`."""
     if reference_to := schema.get("$ref"):
         name = str(reference_to).removeprefix(SHAPE)
-        return [Piece(name, name)]
+        generic, _, inner = name.removesuffix("_").partition("_")
+        return [Piece(f"{generic}[{inner}]" if inner else name, name)]
     if choices := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
         found: list[Piece] = []
         for choice in choices:

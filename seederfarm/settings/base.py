@@ -171,9 +171,11 @@ LOGGING: dict[str, Any] = {
             "fmt": "%(asctime)s %(levelname)-7s %(name)s: %(message)s",
         }
     },
+    "filters": {"refused": {"()": "seederfarm.unfinished.WithoutTraceback"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": FARM.log_level.upper()},
     "loggers": {
+        "django.request": {"filters": ["refused"]},
         "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         # Two lines for each message of each worker would hide everything else; Flower shows them.
         **({} if FARM.log_level == "debug" else {name: {"level": "WARNING"} for name in PER_MESSAGE_LOGGERS}),

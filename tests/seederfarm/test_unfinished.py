@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import os
 import subprocess
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 import uvicorn
+from django.core.exceptions import PermissionDenied
 
-from seederfarm.unfinished import OneLine, Unfinished
+from seederfarm.unfinished import OneLine, Unfinished, WithoutTraceback
 
 
 @pytest.fixture
@@ -85,3 +87,25 @@ def test_the_application_of_the_pages_has_it(tmp_path: Path) -> None:
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stderr.count("\n") == 1 and done.stderr.endswith("An answer ended early: clip.mp4\n")
+
+
+def test_a_refused_request_is_one_line_and_a_failure_keeps_its_traceback() -> None:
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    log = logging.getLogger("test.refused")
+    log.addHandler(handler)
+    log.addFilter(WithoutTraceback())
+    for error in (PermissionDenied(), ValueError("fault")):
+        try:
+            raise error
+        except Exception:
+            log.warning("Forbidden: %s", "/audit/", exc_info=True)
+    log.removeHandler(handler)
+    first, *rest = lines.getvalue().splitlines()
+    assert first == "Forbidden: /audit/"
+    assert rest[0] == "Forbidden: /audit/" and rest[-1] == "ValueError: fault"
+
+
+def test_the_farm_logs_refused_requests_so(settings: Any) -> None:
+    assert settings.LOGGING["loggers"]["django.request"]["filters"] == ["refused"]
+    assert settings.LOGGING["filters"]["refused"]["()"] == "seederfarm.unfinished.WithoutTraceback"

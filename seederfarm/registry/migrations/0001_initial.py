@@ -1156,7 +1156,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="event",
-            index=models.Index(fields=["at"], name="event_at"),
+            index=models.Index(fields=["at", "id"], name="event_at"),
         ),
         migrations.AddIndex(
             model_name="event",

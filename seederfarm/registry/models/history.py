@@ -39,7 +39,7 @@ class Event(models.Model):
     class Meta:
         ordering = ("-id",)
         indexes = (
-            models.Index(fields=["at"], name="event_at"),  # retention
+            models.Index(fields=["at", "id"], name="event_at"),  # retention, lists
             models.Index(fields=["kind", "-id"], name="event_kind"),
         )
 

@@ -20,6 +20,8 @@ MAX_ADDRESSES: Final = 10
 """Addresses of one e-mail channel. Ours."""
 MAX_TESTS: Final = 3
 """Tests of one channel that wait. Ours."""
+MIN_SECRET: Final = 16
+"""Characters of a secret that signs messages. Ours."""
 CHANNEL_FIELDS: Final = frozenset(
     ("name", "kind", "target", "secret", "min_severity", "sends_closed", "remind_every", "enabled")
 )
@@ -105,3 +107,5 @@ def _check(channel: AlertChannel) -> None:
         raise ValidationError({"target": "A URL begins with http:// or https://."})
     if not channel.secret.isascii():
         raise ValidationError({"secret": "A secret has ASCII characters only."})
+    if channel.kind == AlertChannel.Kind.WEBHOOK and 0 < len(channel.secret) < MIN_SECRET:
+        raise ValidationError({"secret": f"Others guess fewer than {MIN_SECRET} characters."})

@@ -29,7 +29,7 @@ WRONG = ("", "x", "sft_", "sft_" + "A" * 43, "sft_" + "ä" * 43, "sft_" + "A" * 
 
 def every_operation() -> list[tuple[str, str]]:
     fill = {"key": key_of("no"), "worker": "nobody", "name": "no-list", "alert": "1"}
-    fill |= {"kind": "drive.short", "silence": "1", "channel": "1"}
+    fill |= {"kind": "drive.short", "silence": "1", "channel": "1", "version": "1"}
     return [
         (method.upper(), template.format(**fill))
         for template, operations in document()["paths"].items()

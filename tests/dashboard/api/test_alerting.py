@@ -13,7 +13,12 @@ from ...seederfarm.registry.factories import make_drive, make_worker
 from .client import ApiClient
 
 pytestmark = pytest.mark.usefixtures("database")
-HOOK = {"name": "hook", "kind": "webhook", "target": "https://me:pass@chat.example/x", "secret": "s3cret"}
+HOOK = {
+    "name": "hook",
+    "kind": "webhook",
+    "target": "https://me:pass@chat.example/x",
+    "secret": "s3cret-of-the-hook",
+}
 
 
 def test_silences_are_made_listed_and_ended(writer: ApiClient, reader: ApiClient) -> None:
@@ -24,7 +29,7 @@ def test_silences_are_made_listed_and_ended(writer: ApiClient, reader: ApiClient
     answer = writer("POST", "alerts/silences", given)
     assert answer.status == 201
     assert (answer.body["drive"]["hex"], answer.body["worker"]["id"]) == (drive.key, worker.node_id)
-    assert [item["rule"] for item in reader("GET", "alerts/silences").body] == ["copy.proof"]
+    assert [item["rule"] for item in reader("GET", "alerts/silences").body["items"]] == ["copy.proof"]
     for wrong, status in (
         ({"ends_at": end}, 422), ({"rule": "x", "ends_at": end}, 422), ({"rule": "copy.proof"}, 422),
         ({"worker": "nobody", "ends_at": end}, 404), ({"drive": "x", "ends_at": end}, 422),
@@ -35,7 +40,7 @@ def test_silences_are_made_listed_and_ended(writer: ApiClient, reader: ApiClient
     assert reader("DELETE", path).status == 403
     assert writer("DELETE", path).status == 204
     assert writer("DELETE", path).status == 404
-    assert reader("GET", "alerts/silences").body == []
+    assert reader("GET", "alerts/silences").body == {"items": [], "next": None}
 
 
 def test_rules_are_changed_within_their_limits(writer: ApiClient, reader: ApiClient) -> None:
@@ -44,7 +49,7 @@ def test_rules_are_changed_within_their_limits(writer: ApiClient, reader: ApiCli
     changed = writer("PATCH", path, {"threshold": 14, "channels": [hook]})
     assert (changed.body["threshold"], changed.body["channels"]) == (14, [hook])
     assert writer("PATCH", path, {"channels": None, "threshold": None}).body["channels"] is None
-    assert len(reader("GET", "alerts/rules").body) > 15
+    assert len(reader("GET", "alerts/rules").body["items"]) > 15
     for given in ({"threshold": 0}, {"channels": [hook + 1]}, {"colour": 1}, {"opens_after": -1}):
         assert writer("PATCH", path, given).status == 422, given
     assert writer("PATCH", "alerts/rules/drive.forked", {"enabled": False}).status == 422
@@ -63,6 +68,9 @@ def test_channels_are_added_tested_changed_and_deleted(writer: ApiClient, reader
     assert writer("POST", f"{path}/test").status == 409
     assert writer("POST", "alerts/channels", {**HOOK, "name": "b", "target": "ftp://x"}).status == 422
     assert writer("POST", "alerts/channels", HOOK).status == 422
+    short = writer("POST", "alerts/channels", {**HOOK, "name": "c", "secret": "x" * 15})
+    assert short.status == 422 and short.body["errors"][0]["field"] == "body.secret"
+    assert writer("POST", "alerts/channels", {**HOOK, "name": "d", "secret": ""}).status == 201
     assert reader("DELETE", path).status == 403
     assert writer("DELETE", path).status == 204
     assert writer("PATCH", path, {}).status == 404

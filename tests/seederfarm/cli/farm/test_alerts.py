@@ -56,7 +56,7 @@ def test_channels_are_added_tried_and_removed_and_secrets_are_not_shown(
     home: FarmHome, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret"
-    secret.write_text("s3cret-of-hook\n")
+    secret.write_text("s3cret-of-the-hook\n")
     url = "https://me:pass@chat.example/hook"
     home.lines("alerts", "channels", "add", "hook", "webhook", url, "--secret-file", str(secret))
     listed = home.run("alerts", "channels", "--json").stdout

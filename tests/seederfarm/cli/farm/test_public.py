@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ....support.farm_home import OneProcessHome
@@ -21,8 +22,12 @@ def test_drives_are_made_public_and_private_again(tmp_path: Path) -> None:
             (other, True, True),
         ]
         shown = home.run("public", key)
-        assert "0 drives made public" in shown.stdout and "/p/" in shown.stdout
-        assert home.lines("public", key, "--off")[0] == {"key": key, "public": False, "changed": True}
+        assert "0 drives made public" in shown.stdout
+        assert re.search(r"^http://127\.0\.0\.1:\d+/p/[a-z0-9]{52}/$", shown.stdout, re.MULTILINE)
+        assert again[0]["url"] in shown.stdout
+        assert home.lines("public", key, "--off")[0] == {
+            "key": key, "public": False, "changed": True, "url": None,
+        }  # fmt: skip
         unknown = home.run("public", key_of("three"))
         assert unknown.returncode == 1 and "not registered here" in unknown.stderr
     finally:

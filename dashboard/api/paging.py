@@ -26,14 +26,18 @@ MAX_ID: Final = 2**63 - 1
 T = TypeVar("T")
 
 
-def _without_nul(text: str) -> str:
+def _storable(text: str) -> str:
     if "\0" in text:
         raise ValueError("a text has no NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text has no half of a surrogate pair") from None
     return text
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
-"""What PostgreSQL can store."""
+Text = Annotated[str, AfterValidator(_storable)]
+"""What databases can store. JSON can spell more: `"\\ud800"`."""
 
 
 class PageOf(BaseModel, Generic[T]):
@@ -122,7 +126,7 @@ class Order:
             raise ValueError
         if isinstance(value, int) and abs(value) > MAX_ID:
             raise ValueError
-        return _without_nul(value) if isinstance(value, str) else value
+        return _storable(value) if isinstance(value, str) else value
 
 
 NEWEST: Final = Order("-id", "pk", int, down=True, nullable=False)

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from seederfarm.registry.models import Drive, Event, Replica, Worker
 from seederfarm.registry.models.worker import silent_since
+from seederfarm.registry.reach import Reachability, engines_of, reachability_of
 
 from ..access import READ
 from ..drives import Key, drive_of
@@ -47,6 +48,10 @@ MAX_EVENTS: Final = 1000
 """Events of one answer: the newest. Ours."""
 MAX_TIMESTAMP: Final = 253_370_764_800_000
 """Milliseconds: the year 9999."""
+LOADS: Final = ("load", "load_5", "load_15")
+"""Of one, five and fifteen minutes; where a worker does not know one, that of one minute stands for it."""
+UNREACHED: Final = (Reachability.NOT_HEARD, Reachability.OFFLINE)
+PUNCHABLE: Final = (Reachability.DIRECT, Reachability.PUNCHED)
 WHOLE: Final = timedelta(milliseconds=1)
 
 Version = Annotated[int, Path(ge=0, le=2**53 - 1)]
@@ -190,13 +195,13 @@ def compat_host(request: HttpRequest) -> Any:
 
     number = len(hosts) or 1
     cores = total("cores") or 1
-    load = round(total("load") / cores, 2)
+    loads = [[host.get(name) or host.get("load") or 0 for host in hosts] for name in LOADS]
     memory = total("memory_bytes") or 1
     return HostStats(
         cpu=round(total("cpu_percent") / number, 1),
         mem=round(100 * total("memory_used_bytes") / memory, 1),
         uptime=int(min((host.get("uptime") or 0 for host in hosts), default=0)),
-        loadavg=[load] * 3,
+        loadavg=[round(sum(each) / cores, 2) for each in loads],
         disk=Disk(
             directory=sum(worker.used_bytes or 0 for worker in workers),
             free=sum(worker.free_bytes or 0 for worker in workers),
@@ -207,13 +212,15 @@ def compat_host(request: HttpRequest) -> Any:
 @router.get("/stats/network", response=NetworkStats, auth=READ, by_alias=True)
 def compat_network(request: HttpRequest) -> Any:
     """Whether workers are online and peers reach them."""
-    engines = [worker.engine for worker in _online() if worker.engine]
+    workers = [worker.engine for worker in _online() if worker.engine]
+    reached = [reachability_of(engine) for engine in workers]
+    addresses = [each.get("address") for engine in workers for each in engines_of(engine)]
     return NetworkStats(
-        online=bool(engines),
+        online=any(found not in UNREACHED for found in reached),
         swarm=SwarmStats(
-            holepunchable=any(engine.get("firewalled") is False for engine in engines),
-            bootstrapped=any(engine.get("running") for engine in engines),
-            remote_address="",
+            holepunchable=any(found in PUNCHABLE for found in reached),
+            bootstrapped=any(engine.get("running") for engine in workers),
+            remote_address=next(filter(None, addresses), ""),
             current_peers=[],
         ),
     )

@@ -89,14 +89,14 @@ class HostStats(Camel):
     cpu: float = Field(description="Percent.")
     mem: float = Field(description="Percent.")
     uptime: int = Field(description="Seconds since the last start of any.")
-    loadavg: list[float] = Field(description="For each core, of one minute: three times the same.")
+    loadavg: list[float] = Field(description="For each core: of 1, 5 and 15 minutes.")
     disk: Disk
 
 
 class SwarmStats(Camel):
     """How the network is reached."""
 
-    holepunchable: bool = Field(description="Peers reach a worker directly.")
+    holepunchable: bool = Field(description="Peers reach a worker directly or through a hole.")
     bootstrapped: bool
     remote_address: str
     current_peers: list[Peer]

@@ -124,8 +124,18 @@ def test_host_and_network_are_those_of_the_workers_that_are_online(compat: Any) 
     assert (host["cpu"], host["mem"], host["uptime"]) == (12.0, 12.5, 90_000)
     assert host["loadavg"] == [0.1] * 3, "for each core"
     assert host["disk"] == {"directory": 2 * 10**9, "free": 2 * 10**12}
-    network = compat("stats/network")
-    assert network["online"] and network["swarm"]["holepunchable"] and network["swarm"]["bootstrapped"]
+    assert compat("stats/network")["swarm"]["holepunchable"] is False, "its NAT is not known"
+    for nat, punchable in (("open", True), ("consistent", True), ("random", False)):
+        one = {"index": 0, "running": True, "online": True, "nat": nat, "address": "192.0.2.7:49737"}
+        for worker in Worker.objects.all():
+            worker.engine = {**worker.engine, "running": True, "engines": [one]}
+            worker.host = {**worker.host, "load": 4.0, "load_5": 2.0}
+            worker.save()
+        network = compat("stats/network")
+        assert network["online"] and network["swarm"]["bootstrapped"]
+        assert network["swarm"]["holepunchable"] is punchable
+        assert network["swarm"]["remoteAddress"] == "192.0.2.7:49737"
+    assert compat("stats/host")["loadavg"] == [1.0, 0.5, 1.0], "for each of 8 cores"
 
 
 def test_events_are_the_raw_log_oldest_first_and_bounded(

@@ -23,7 +23,7 @@ from .farm import text_of
 
 HOSTILE = "<script>alert(1)</script>\u202e"
 CHANNEL = {
-    "name": "hook", "kind": "webhook", "target": "https://chat.example/hook", "secret": "s3cret-of-hook",
+    "name": "hook", "kind": "webhook", "target": "https://chat.example/hook", "secret": "s3cret-of-the-hook",
     "min_severity": "error", "sends_closed": "on", "remind_every": "1d",
 }  # fmt: skip
 
@@ -163,15 +163,15 @@ def test_channels_are_added_tested_and_removed_and_their_secret_is_never_shown(
     answer = operator.post("/alerts/channels/add/", CHANNEL, follow=True)
     assert "Added hook" in text_of(answer)
     made = AlertChannel.objects.get()
-    assert (made.secret, made.remind_every, made.min_severity) == ("s3cret-of-hook", 86400, "error")
+    assert (made.secret, made.remind_every, made.min_severity) == ("s3cret-of-the-hook", 86400, "error")
     address = f"/alerts/channels/{made.pk}/"
     operator.post(address, {"do": "test"})
     assert AlertDelivery.objects.get().kind == "test"
     operator.post(address, {**CHANNEL, "do": "save", "secret": "", "name": "chat"})
     made.refresh_from_db()
-    assert (made.name, made.secret) == ("chat", "s3cret-of-hook")
+    assert (made.name, made.secret) == ("chat", "s3cret-of-the-hook")
     for page in ("/alerts/", "/alerts/rules/", "/audit/"):
-        assert "s3cret-of-hook" not in operator.get(page).text
+        assert "s3cret-of-the-hook" not in operator.get(page).text
     operator.post(address, {"do": "switch"})
     assert "off" in text_of(operator.get("/alerts/rules/"))
     answer = operator.post(address, {"do": "test"}, follow=True)

@@ -301,6 +301,7 @@ class ServerCore:
             return self._abort(session, now)
         if remote.remote_address is not None and remote.remote_address in (profile.seen or ()):
             # Fast open: the client's NAT has just made a mapping for us
+            session.punched = True
             self._events.append(SendPunch(client))
         if puncher.remote_punching and not puncher.punching:
             random = puncher.is_random(profile.firewall)

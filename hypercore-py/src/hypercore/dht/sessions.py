@@ -85,7 +85,7 @@ class Session:
     relay: bool = False
     """Whether it may use a blind relay, also when punching fails."""
     punched: bool = False
-    """Whether both sides have begun to punch."""
+    """Whether we have begun to punch."""
     random: bool = False
     """Whether it counts as a punch through a random NAT (MAX_RANDOM_PUNCHES)."""
     round: int = 0

@@ -21,8 +21,8 @@ from .control import HOME_PREFIX, Clock, database, sizes
 BUDGET: Final = 200.0
 """Milliseconds to the first byte."""
 PLAIN: Final = (
-    "overview", "farm_charts", "add", "copies", "workers", "sources", "alerts", "alert_rules", "events",
-    "audit",
+    "overview", "farm_charts", "add", "copies", "workers", "sources", "add_source", "alerts",
+    "alert_rules", "events", "audit",
 )  # fmt: skip
 """Names of pages that are one."""
 DRIVE_LISTS: Final = (

@@ -14,9 +14,10 @@ from dashboard.urls import urlpatterns
 from ..support.paths import ROOT
 
 NO_PAGES = {
-    "act", "acknowledge", "add_channel", "add_silence", "badge", "bulk", "change_channel", "end_silence",
-    "files", "flower", "live", "login", "logout", "mark_seen", "metrics", "preview", "preview_keys",
-    "public", "public_json", "set_rule", "silence", "theme", "worker_charts", "zip",
+    "acknowledge", "act", "act_on_source", "add_channel", "add_silence", "badge", "bulk", "change_channel",
+    "end_silence", "files", "flower", "live", "login", "logout", "mark_seen", "metrics", "preview",
+    "preview_keys", "public", "public_json", "remove_source", "set_rule", "silence", "theme", "worker_charts",
+    "zip",
 }  # fmt: skip
 """Names of addresses that change something, have bytes of files, or are for visitors and scripts."""
 
@@ -35,7 +36,7 @@ def test_every_page_and_list_is_asked_in_a_farm_of_every_state() -> None:
 
 def test_every_page_is_among_them() -> None:
     named = {pattern.name for pattern in urlpatterns if getattr(pattern, "name", None)}
-    one_of_many = {"drive", "worker", "drives"}
+    one_of_many = {"change_source", "drive", "drives", "worker"}
     assert named - NO_PAGES == set(PLAIN) | one_of_many, "add it to benchmarks/pages.py"
     assert all(reverse(f"dashboard:{name}") for name in PLAIN)
 

@@ -1,10 +1,10 @@
-"""What a blind peer uses of its engine."""
+"""The engine as a blind peer uses it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .blindpeer.blind_peer import Room
+from .blindpeer.host import Room
 from .engine import Engine
 from .limits.limits import Limits
 from .model.kind import Kind

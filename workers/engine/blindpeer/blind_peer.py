@@ -6,10 +6,10 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
 from hypercore.aio.cores.corestore import Corestore
 from hypercore.aio.cores.link import Link
@@ -37,6 +37,7 @@ from ..settings.blind_peer import BlindPeerSettings
 from .client import Client
 from .collection import choose, shortage
 from .decisions import MAX_PRIORITY, MAX_RPC_PRIORITY, NOTHING, Stored, activates, raised
+from .host import Host
 from .kept import KeptCores, Progress
 from .rates import RequestRates, TopCounter
 from .records import Record, RecordTable
@@ -44,40 +45,15 @@ from .records import Record, RecordTable
 TICK_SECONDS = 1.0
 """Seconds between two checks of the room and of waiting cores."""
 
+COLLECT_RETRY_SECONDS = 30.0
+"""Seconds until room is sought again after nothing could be deleted: it visits every record."""
+
 MAX_WAITING = 1 << 14
 """Requests that wait for their records to be durable, over all clients; further ones are dropped. Ours."""
 
 State = Literal["added", "complete", "collected", "deleted"]
 
 log = logging.getLogger(__name__)
-
-
-class Room(NamedTuple):
-    """Room for content."""
-
-    left: int
-    total: int
-    lacking: int
-    """Bytes that a waiting download needs."""
-
-
-class Host(Protocol):
-    """The members of the engine that a blind peer uses."""
-
-    def room(self) -> Room | None:
-        """The room for content; None while it is not measured, or ample."""
-
-    def content_deleted(self) -> None:
-        """Measure it again."""
-
-    def announce(self, keys: Iterable[bytes]) -> None:
-        """Seed these cores: announced, and looked up while they are incomplete."""
-
-    async def withdraw(self, key: bytes) -> None:
-        """Seed a core no longer."""
-
-    def is_wanted(self, key: bytes) -> bool:
-        """Whether a core is kept for another reason as well."""
 
 
 @dataclass(slots=True)
@@ -126,6 +102,7 @@ class BlindPeer:
         """Cores whose content is still in use by others."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._collecting = False
+        self._collect_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.dropped = 0
@@ -472,7 +449,8 @@ class BlindPeer:
 
     def _collect(self) -> None:
         """Delete cores until there is room again."""
-        room = None if self._collecting else self._host.room()
+        idle = self._collecting or monotonic() < self._collect_at
+        room = None if idle else self._host.room()
         need = 0 if room is None else shortage(left=room.left, total=room.total, lacking=room.lacking)
         if not need:
             return
@@ -484,7 +462,9 @@ class BlindPeer:
             record.collected, record.held_bytes = True, 0
             self.records.save(record)
             self._report(record, "collected")
-        if victims:
+        if not victims:
+            self._collect_at = monotonic() + COLLECT_RETRY_SECONDS
+        else:
             self._collecting = True
             self._spawn(self._measure())
 

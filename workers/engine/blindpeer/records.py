@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Protocol, TypeVar
 
 from hypercore.crypto import discovery_key
@@ -35,8 +36,14 @@ MAX_REFERRERS = 1 << 16
 MAX_REFERRERS_OF_CORE = 8
 """Groups that one core belongs to. Ours."""
 
+MAX_CORES_OF_GROUP = 4096
+"""Cores of one group: each member that wants hints has them sorted. Ours."""
+
 UNUSED_MS = 24 * 3600 * 1000
 """Milliseconds after which a record without any content makes way for a new one."""
+
+SEARCH_MS = 60_000
+"""Milliseconds between two searches of a full table for such records."""
 
 SAVE_ACTIVE_MS = 60_000
 """Milliseconds between two saves of a record in which only its last activity has changed."""
@@ -146,6 +153,8 @@ class RecordTable:
         """Discovery key to key, of referrers."""
         self._of_client: dict[bytes, int] = {}
         self._of_host: dict[str, int] = {}
+        self._search_at = 0
+        """When a full table is searched again."""
         self.unreadable = 0
         """Stored records that could not be read, and are kept as they are."""
         for name in store.meta_names(PREFIX):
@@ -185,7 +194,7 @@ class RecordTable:
     def latest(self, referrer: bytes, count: int) -> list[Record]:
         """The cores of a group, those whose length changed last first."""
         records = (self._records[key] for key in self._groups.get(referrer, ()))
-        return sorted(records, key=lambda record: record.updated, reverse=True)[:count]
+        return nlargest(count, records, key=lambda record: record.updated)
 
     # --- changes
 
@@ -209,6 +218,8 @@ class RecordTable:
         if referrer in record.referrers or len(record.referrers) >= MAX_REFERRERS_OF_CORE:
             return False
         if referrer not in self._groups and len(self._groups) >= self._max_referrers:
+            return False
+        if len(self._groups.get(referrer, ())) >= MAX_CORES_OF_GROUP:
             return False
         record.referrers = (*record.referrers, referrer)
         self._enter_group(record.key, referrer)
@@ -245,7 +256,11 @@ class RecordTable:
         return record
 
     def _make_way(self, now_ms: int) -> bool:
-        """Delete old records of cores that never had any content."""
+        """Delete old records of cores that never had any content. Visits every record, so it is done
+        seldom."""
+        if now_ms < self._search_at:
+            return False
+        self._search_at = now_ms + SEARCH_MS
         unused = [
             record.key
             for record in self

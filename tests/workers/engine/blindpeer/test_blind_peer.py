@@ -37,7 +37,8 @@ from hypercore.testing.cores import make_writer, sample_blocks
 from workers.engine.blindpeer import blind_peer as blind_peer_module
 from workers.engine.blindpeer import client as client_module
 from workers.engine.blindpeer import kept as kept_module
-from workers.engine.blindpeer.blind_peer import BlindPeer, Room
+from workers.engine.blindpeer.blind_peer import BlindPeer
+from workers.engine.blindpeer.host import Room
 from workers.engine.model.events import BlindCoreChanged
 from workers.engine.settings.blind_peer import BanList, BlindPeerSettings
 
@@ -287,6 +288,12 @@ def test_wanted_cores_are_not_collected() -> None:
             world.host.measured = Room(left=0, total=1000, lacking=0)
             world.peer._collect()
             assert world.held(writer.core.key) == 4
+            world.host.wanted.clear()
+            world.peer._collect()  # it is sought again after a while, since it visits every record
+            assert world.held(writer.core.key) == 4
+            world.peer._collect_at = 0.0
+            world.peer._collect()
+            assert world.held(writer.core.key) == 0
         await world.close()
 
     run(scene)

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from hypercore.crypto import discovery_key
 from workers.engine.blindpeer.records import (
+    MAX_CORES_OF_GROUP,
     MAX_REFERRERS_OF_CORE,
     PREFIX,
     SAVE_ACTIVE_MS,
+    SEARCH_MS,
     UNUSED_MS,
     Record,
     RecordTable,
@@ -123,7 +125,8 @@ def test_records_that_never_had_content_make_way_after_a_day(values: Values) -> 
     table.add(record(1, active=0))
     table.add(record(2, active=0, length=3))
     assert not table.add(record(3, active=UNUSED_MS))
-    assert table.add(record(3, active=UNUSED_MS + 1))
+    assert not table.add(record(3, active=UNUSED_MS + SEARCH_MS - 1))  # searched again after a while
+    assert table.add(record(3, active=UNUSED_MS + SEARCH_MS))
     assert {r.key for r in table} == {key(2), key(3)}
 
 
@@ -159,3 +162,12 @@ def test_activity_alone_is_saved_seldom(values: Values) -> None:
     assert not table.touch(made, SAVE_ACTIVE_MS + 1)
     found = RecordTable(values).get(key(1))
     assert found is not None and found.active == SAVE_ACTIVE_MS
+
+
+def test_the_cores_of_a_group_are_bounded(values: Values) -> None:
+    table = RecordTable(values)
+    for i in range(MAX_CORES_OF_GROUP + 1):
+        table.add(record(i, referrers=(GROUP,), updated=i))
+    last = table.get(key(MAX_CORES_OF_GROUP))
+    assert last is not None and last.referrers == ()
+    assert [r.updated for r in table.latest(GROUP, 2)] == [MAX_CORES_OF_GROUP - 1, MAX_CORES_OF_GROUP - 2]

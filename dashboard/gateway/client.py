@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Final, TypeVar
@@ -29,7 +30,7 @@ from workers.gateway.protocol import (
 )
 
 BUFFER_BYTES: Final = 256 << 10
-"""Bytes that are read at a time; twice as many wait for a slow client at most."""
+"""Bytes that are read at a time; as many wait for a slow client at most."""
 ANSWER_TIMEOUT: Final = 60.0
 """Seconds until an answer, or the next bytes of a file. The gateway gives up sooner."""
 
@@ -52,18 +53,19 @@ class Interrupted(Unfinished):
 class Reading:
     """A path of a drive, looked up. `close` it, or read it to the end."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, connection: socket.socket) -> None:
+        # The socket itself: a stream would copy each byte three times
+        self._socket = connection
+        self._loop = asyncio.get_running_loop()
         self._rest = b""
         self._left = 0
         self.facts: Facts
 
     @classmethod
-    async def open(cls, socket: Path, ask: Ask) -> Reading:
+    async def open(cls, path: Path, ask: Ask) -> Reading:
         """Look up a path. Raises CannotRead."""
         try:
-            reading = cls(*await asyncio.open_unix_connection(socket, limit=BUFFER_BYTES))
+            reading = cls(await _connected(path))
         except OSError:
             text = "The process that reads files does not run. It is started again within seconds."
             raise CannotRead("unavailable", text, retry=5) from None
@@ -76,7 +78,7 @@ class Reading:
 
     def close(self) -> None:
         """End the conversation now; the gateway notices."""
-        self._writer.transport.abort()
+        self._socket.close()
 
     # --- files
 
@@ -114,7 +116,8 @@ class Reading:
 
     async def _ask(self, request: Request, kind: type[A]) -> A:
         try:
-            self._writer.write(encoder.encode(request) + b"\n")
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await self._loop.sock_sendall(self._socket, encoder.encode(request) + b"\n")
             answer = answers.decode(await self._line())
         except (OSError, Interrupted, msgspec.MsgspecError):
             text = "The process that reads files has ended the connection. Try again."
@@ -151,9 +154,21 @@ class Reading:
     async def _receive(self) -> bytes:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
-                received = await self._reader.read(BUFFER_BYTES)
+                received = await self._loop.sock_recv(self._socket, BUFFER_BYTES)
         except (OSError, TimeoutError) as error:
             raise Interrupted("the gateway does not answer") from error
         if not received:
             raise Interrupted("the gateway has ended the connection")
         return received
+
+
+async def _connected(path: Path) -> socket.socket:
+    """Raises OSError."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection

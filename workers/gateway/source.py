@@ -104,12 +104,12 @@ class CoreReader:
     @property
     def length(self) -> int:
         lengths = [0 if self._session is None else self._session.length]
-        local = self._stored()
+        local = self.stored()
         return max(*lengths, 0 if local is None else local.core.length)
 
     @property
     def fork(self) -> int:
-        local = self._stored()
+        local = self.stored()
         if local is not None:
             return local.core.fork
         return 0 if self._session is None else self._session.fork
@@ -125,19 +125,19 @@ class CoreReader:
 
     def has(self, index: int) -> bool:
         """Whether the block is stored here or in memory."""
-        local = self._stored()
+        local = self.stored()
         if local is not None and local.has(index):
             return True
         return self._session is not None and self._session.core.has(index)
 
     def peek(self, index: int) -> bytes | None:
-        local = self._stored()
+        local = self.stored()
         if local is not None and (block := local.get(index)) is not None:
             return block
         return None if self._session is None else self._session.peek(index)
 
     def byte_range(self, index: int) -> tuple[int, int]:
-        local = self._stored()
+        local = self.stored()
         if local is not None and local.has(index):
             return local.byte_range(index)
         if self._session is None:
@@ -210,7 +210,7 @@ class CoreReader:
                 await self._search_again()
             await asyncio.sleep(RESCAN_EVERY)
 
-    def _stored(self) -> StoredCore | None:
+    def stored(self) -> StoredCore | None:
         """The stored core, unless peers have shown a newer fork."""
         session, local = self._session, self._local
         if local is None or (session is not None and session.length and session.fork > local.core.fork):

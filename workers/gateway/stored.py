@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 
-from hypercore.core import Core, Store
+from hypercore.core import Core, Store, StoredRun
 from hypercore.crypto import discovery_key
 from hypercore.errors import SnapshotNotAvailable, StorageError
 from hypercore.storage.base import CoreRow
@@ -46,6 +46,11 @@ class StoredCore:
         """The block, verified; None if it is not stored."""
         self._drive.begin()
         return self.core.get(index)
+
+    def run(self, start: int, end: int, max_bytes: int) -> StoredRun | None:
+        """The blocks from `start` on that can be read at once; None: read them one by one."""
+        self._drive.begin()
+        return self.core.stored_run(start, end, max_bytes)
 
     def has(self, index: int) -> bool:
         return self.core.has(index)

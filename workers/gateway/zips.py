@@ -19,6 +19,7 @@ from hypercore.errors import InvalidContent
 
 from .failures import ReadingFailed
 from .paths import Found
+from .runs import Chunk
 
 MAX_FILES: Final = 100_000
 """Files of an archive: its directory is kept until the end, half a kilobyte each. Ours."""
@@ -31,23 +32,23 @@ _MADE: Final = (1980, 1, 1, 0, 0, 0)
 _WRITABLE: Final = 0o644
 _EXECUTABLE: Final = 0o755
 
-ReadFile = Callable[[Entry], AsyncGenerator[bytes, None]]
+ReadFile = Callable[[Entry], AsyncGenerator[Chunk, None]]
 
 
 class _Sink:
     """Takes what `zipfile` writes. It cannot seek, so `zipfile` writes sizes behind the contents."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._parts: list[Chunk] = []
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Chunk) -> int:
         self._parts.append(data)
         return len(data)
 
     def flush(self) -> None:
         """Nothing waits."""
 
-    def take(self) -> bytes:
+    def take(self) -> Chunk:
         parts, self._parts = self._parts, []
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -67,7 +68,7 @@ async def count(found: Found) -> int:
     return files
 
 
-async def archive(found: Found, read_file: ReadFile) -> AsyncGenerator[bytes, None]:
+async def archive(found: Found, read_file: ReadFile) -> AsyncGenerator[Chunk, None]:
     """The bytes of the archive. Raises HypercoreErrors, after which what came is no archive."""
     sink = _Sink()
     root = folder_prefix(found.facts.path.rstrip("/") or "/")
@@ -96,7 +97,7 @@ def _leave_out(raw: bytes, error: InvalidContent) -> None:
 
 async def _write_file(
     made: zipfile.ZipFile, view: Drive, entry: Entry, name: str, sink: _Sink, read_file: ReadFile
-) -> AsyncGenerator[bytes, None]:
+) -> AsyncGenerator[Chunk, None]:
     info = _info(name, stat.S_IFREG | (_EXECUTABLE if entry.executable else _WRITABLE))
     info.file_size = await view.size(entry)  # decides on 64 bits
     with made.open(info, "w") as written:

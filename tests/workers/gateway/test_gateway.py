@@ -71,6 +71,40 @@ def test_a_complete_copy_of_this_machine_is_read_without_any_peer(
     assert gateway.gateway.drives._network._swarm is None
 
 
+def test_stored_files_are_read_in_large_verified_runs(
+    publisher: Publisher, new_gateway: NewGateway, processes: ExitStack, bootstrap: list[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    size = 5_000_000
+    expected = content("/big.bin", size)
+    key = publish_drive(publisher, "plain", [File(path="/big.bin", size=size)])["key"]
+    seed(processes, bootstrap, tmp_path / "worker", key).dispose()
+    gateway = new_gateway(tmp_path / "worker")
+    one_by_one: list[int] = []
+    get = source.CoreReader.get
+
+    async def counted(self: source.CoreReader, index: int) -> bytes:
+        one_by_one.append(index)
+        return await get(self, index)
+
+    monkeypatch.setattr(source.CoreReader, "get", counted)
+    with gateway.dialogue() as it:
+        it.ask(key, "/big.bin")
+        one_by_one.clear()
+        for start, length in ((0, size), (0, 1), (65_535, 2), (65_536, 65_536), (1_234_567, 3_000_000)):
+            assert it.read(start, length) == expected[start : start + length]
+        assert it.read(size - 1, 1) == expected[-1:]
+        assert it.read(0, 0) == b""
+    assert not one_by_one
+    # A block that the disk has lost comes from the publisher, in the middle of the file
+    path = max((tmp_path / "worker").glob("engine-0/blocks/*/*.blocks"), key=lambda path: path.stat().st_size)
+    with path.open("r+b") as file:
+        file.seek(40 * CHUNK + 5)
+        file.write(b"\0\0\0\0")
+    assert gateway.get(key, "/big.bin") == expected
+    assert one_by_one
+
+
 def test_a_copy_that_is_made_meanwhile_takes_over(
     publisher: Publisher, new_gateway: NewGateway, processes: ExitStack, bootstrap: list[str], tmp_path: Path
 ) -> None:

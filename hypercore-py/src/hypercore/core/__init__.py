@@ -3,6 +3,7 @@
 from ..change import Change
 from .core import MAX_CORE_BYTES, Core
 from .store import Flush, Store, disk_store, memory_store, read_only_store
+from .stored_run import StoredRun
 from .writing import MAX_BLOCK_BYTES
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Core",
     "Flush",
     "Store",
+    "StoredRun",
     "disk_store",
     "memory_store",
     "read_only_store",

@@ -33,6 +33,7 @@ from ..wire.request import Request
 from .block_locator import BlockLocator
 from .repair import nodes_of_page
 from .scrub import scrub_order
+from .stored_run import StoredRun, leading_leaves
 from .writing import append_blocks, signed_head, truncate_tree
 
 _BLOCKS_PER_PAGE = NODES_PER_PAGE // 2
@@ -212,6 +213,17 @@ class Core:
         if not self._handle_corrupt_pages() or self.bitfield.get(index):
             self._drop_corrupt([(index, index + 1)])
         return None
+
+    def stored_run(self, start: int, end: int, max_bytes: int) -> StoredRun | None:
+        """The durable blocks from `start` on, before `end`, as one read of `max_bytes` at most, or of one
+        block. None unless block `start` is in a file of the core."""
+        leaves = leading_leaves(self._nodes, self.durable, range(start, end), max_bytes)
+        try:
+            offset = self._locator.locate(start)[0] if leaves else 0
+        except BlockNotAvailable:
+            return None
+        descriptor = self.storage.open_file() if leaves else None
+        return None if descriptor is None else StoredRun(descriptor, offset, leaves)
 
     def prove(self, request: Request) -> Data:
         """The answer to a peer's request. Raises InvalidRequest, or BlockNotAvailable if a block is not

@@ -132,6 +132,9 @@ class Backend(Protocol):
     def read_file(self, core_id: int, offset: int, size: int) -> bytes | None:
         """Bytes of a core's file; None if they are missing or the disk cannot read them."""
 
+    def open_file(self, core_id: int) -> int | None:
+        """A descriptor of a core's file, for the caller to close; None without a file."""
+
     def core_infos(self) -> list[tuple[int, CoreInfo]]:
         """All stored cores with their ids."""
 

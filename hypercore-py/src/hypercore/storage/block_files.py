@@ -69,6 +69,15 @@ class BlockFiles:
             raise disk_error(error, f"cannot read {self.path(core_id)}") from error
         return data if len(data) == size else None
 
+    def open_copy(self, core_id: int) -> int | None:
+        """A descriptor for another thread, for the caller to close. None if the file is missing."""
+        try:
+            return os.dup(self._descriptor(core_id))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise disk_error(error, f"cannot read {self.path(core_id)}") from error
+
     def close(self) -> None:
         while self._open:
             os.close(self._open.popitem()[1])

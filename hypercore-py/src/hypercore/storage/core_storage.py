@@ -163,6 +163,10 @@ class CoreStorage:
             # No row: a running (or failed) flush may have moved it into a file
         return backend.read_file(self.id, *place(index))
 
+    def open_file(self) -> int | None:
+        """A descriptor of the file of this core, for the caller to close; None without a file."""
+        return self._shared.backend.open_file(self.id) if self.in_file else None
+
     def drop(self, dropped: Iterable[Dropped]) -> None:
         """Remove blocks. The flush that makes this durable frees their space."""
         waiting = self._touched()

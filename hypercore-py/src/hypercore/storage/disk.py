@@ -124,6 +124,9 @@ class DiskBackend:
     def read_file(self, core_id: int, offset: int, size: int) -> bytes | None:
         return self._files.read(core_id, offset, size)
 
+    def open_file(self, core_id: int) -> int | None:
+        return self._files.open_copy(core_id)
+
     def core_infos(self) -> list[tuple[int, CoreInfo]]:
         with _database("cannot list the cores"):
             pages: dict[int, dict[int, bytes]] = {}

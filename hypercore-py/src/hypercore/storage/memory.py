@@ -47,6 +47,9 @@ class MemoryBackend:
     def read_file(self, core_id: int, offset: int, size: int) -> bytes | None:
         return None
 
+    def open_file(self, core_id: int) -> int | None:
+        return None
+
     def core_infos(self) -> list[tuple[int, CoreInfo]]:
         return [(row.id, core_info(row, self._bits.get(row.id, {}))) for row in self._rows.values()]
 

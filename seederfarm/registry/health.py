@@ -1,4 +1,4 @@
-"""The state of a drive as pages, command line and alerts show it: one function, and the same in SQL.
+"""The state of a drive as pages, command line and alerts show it: one function.
 
 `Drive.state` is what a person wants (active, paused, removing); `Health` is what follows from that and from
 the copies. A drive's own page calls the function; `stored_health` keeps what the query finds, for lists. A
@@ -8,13 +8,10 @@ property test compares the two.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from django.conf import settings
-from django.db.models import Case, Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Value, When
-from django.db.models.functions import Coalesce
 
 from .health_states import Health as Health
 from .models import Alert, Drive, Replica, Worker
@@ -126,94 +123,6 @@ def facts_of(drive: Drive, copies: Collection[Replica], *, is_rewritten: bool, n
         is_online=any(map(is_whole, copies)),
         was_complete=any(copy.completed_at is not None for copy in copies),
         is_arriving=any(is_arriving(copy, now) for copy in copies),
-    )
-
-
-# --- the same in SQL ---------------------------------------------------------------------------------------
-
-_HELD: Final = [
-    phase.value for phase in Replica.Phase if phase not in (Replica.Phase.REMOVING, Replica.Phase.REMOVED)
-]
-
-
-@dataclass(frozen=True, slots=True)
-class _Copies:
-    """Conditions on the copies of drives."""
-
-    now: datetime
-
-    def counting(self) -> Q:
-        return (
-            self._serving()
-            & Q(
-                replicas__proven=True,
-                replicas__proof_failures=0,
-                replicas__last_proven_at__gt=proofs_since(self.now),
-                replicas__fork__gte=Coalesce("fork", 0),
-                replicas__length__gte=Coalesce("length", 0),
-            )
-            & (
-                Q(replicas__proven_fork__gt=Coalesce("fork", 0))
-                | Q(
-                    replicas__proven_fork__gte=Coalesce("fork", 0),
-                    replicas__proven_length__gte=Coalesce("length", 0),
-                )
-            )
-        )
-
-    def whole(self) -> Q:
-        # The phases are listed: negated conditions on many rows become subqueries
-        return self._serving() & Q(
-            replicas__completed_at__isnull=False,
-            replicas__have_blocks__gt=0,
-            replicas__proof_failures__lt=MAX_PROOF_FAILURES,
-            replicas__phase__in=_HELD,
-        )
-
-    def grew(self) -> Q:
-        return self._serving() & Q(replicas__grew_at__gt=self.now - ARRIVING)
-
-    def new(self) -> Q:
-        return self._serving() & Q(replicas__created_at__gt=self.now - ARRIVING)
-
-    @staticmethod
-    def _serving() -> Q:
-        return Q(
-            replicas__desired=True,
-            replicas__worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING],
-            replicas__worker__paused=False,
-            replicas__worker__lost_since__isnull=True,
-        )
-
-
-def with_health_now(drives: QuerySet[Drive], now: datetime) -> QuerySet[Any, Any]:
-    """The columns of `stored_health` as they follow from the copies now, with `_now` after their names.
-
-    One pass over the copies of these drives.
-    """
-    copies = _Copies(now)
-    forked = Alert.objects.filter(drive=OuterRef("pk"), kind=FORK_ALERT, resolved_at__isnull=True)
-    rows = drives.order_by().values("pk", "state", "replicas_min", "length")
-    return rows.annotate(
-        counted_now=Count("replicas", filter=copies.counting()),
-        proven_at_now=Min("replicas__last_proven_at", filter=copies.counting()),
-        whole=Count("replicas", filter=copies.whole()),
-        once=Count("replicas", filter=Q(replicas__completed_at__isnull=False)),
-        grew=Max("replicas__grew_at", filter=copies.grew()),
-        new=Max("replicas__created_at", filter=copies.new()),
-        arriving=Count("replicas", filter=copies.grew() | copies.new()),
-        forked=Exists(forked),
-    ).annotate(
-        health_now=Case(
-            When(state=Drive.State.REMOVING, then=Value(Health.REMOVING.value)),
-            When(state=Drive.State.PAUSED, then=Value(Health.PAUSED.value)),
-            When(forked=True, then=Value(Health.REWRITTEN.value)),
-            When(Q(length__isnull=True) | Q(length=0), then=Value(Health.WAITING.value)),
-            When(Q(whole=0) & (Q(once__gt=0) | Q(arriving=0)), then=Value(Health.UNAVAILABLE.value)),
-            When(counted_now__gte=F("replicas_min"), then=Value(Health.SAFE.value)),
-            When(arriving__gt=0, then=Value(Health.COPYING.value)),
-            default=Value(Health.AT_RISK.value),
-        ),
     )
 
 

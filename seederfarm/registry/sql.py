@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -58,10 +58,20 @@ def staged(columns: Columns, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[st
 
 
 def stored(value: Any) -> Any:
-    """`value` as a parameter of a raw statement, with times as Django stores them."""
-    if isinstance(value, datetime) and connection.vendor != "postgresql":
-        return str(connection.ops.adapt_datetimefield_value(value))
+    """`value` as a parameter of a raw statement, with times and days as Django stores them."""
+    if connection.vendor != "postgresql":
+        if isinstance(value, datetime):
+            return str(connection.ops.adapt_datetimefield_value(value))
+        if isinstance(value, date):
+            return value.isoformat()
     return value
+
+
+def among(column: str, numbers: Sequence[int]) -> tuple[str, Any]:
+    """A condition that a column has one of these numbers, and its one parameter."""
+    if connection.vendor == "postgresql":
+        return f"{column} = ANY(%s::bigint[])", list(numbers)
+    return f"{column} IN (SELECT value FROM json_each(%s))", json.dumps(list(numbers))
 
 
 def execute(statement: str, parameters: Sequence[Any]) -> int:

@@ -1,6 +1,6 @@
 """Keeps the health of every drive in its row, so that lists of any size are read from an index.
 
-What is stored is what `health.with_health_now` finds. It is computed again
+What is stored is what `health_query.health_now` finds. It is computed again
 - in the transaction of whatever changes a drive, its copies or its alerts (`refresh`);
 - within seconds after changes of very many drives (`mark`, then `refresh_due`);
 - when time alone may have changed it: proofs and arrivals age (`refresh_due`);
@@ -12,14 +12,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from django.db import connection, transaction
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from . import uptime
-from .health import ARRIVING, proofs_since, with_health_now
+from .health import ARRIVING, proofs_since
+from .health_query import HealthNow, Stored, health_now
 from .health_states import RANK, WORST_FIRST, Health
 from .models import Drive, Replica
 from .sql import batches, execute, rows_as_table
@@ -34,7 +35,7 @@ SWEPT_AT_ONCE: Final = 1000
 """Numbers of drives that one run of `sweep` covers. Ours."""
 SWEEP_EVERY: Final = timedelta(seconds=30)
 
-STORED: Final = ("health", "counted", "proven_at", "arrived_at")
+STORED: Final = Stored._fields
 """Columns."""
 _COLUMNS: Final = (
     ("id", "bigint"),
@@ -48,13 +49,15 @@ _COLUMNS: Final = (
 log = logging.getLogger(__name__)
 
 
-def refresh(drives: Iterable[int], now: datetime | None = None) -> int:
-    """Compute and store the health of these drives. Returns how many rows changed."""
+def refresh(drives: Iterable[int], now: datetime | None = None, *, locked: bool = False) -> int:
+    """Compute and store the health of these drives. Returns how many rows changed.
+
+    `locked`: the transaction has locked them already."""
     now = now or timezone.now()
     done = 0
     for batch in batches(sorted(set(drives)), BATCH):
         with transaction.atomic():
-            done += _refresh(batch, now)
+            done += _refresh(batch, now, locked=locked)
     return done
 
 
@@ -128,36 +131,22 @@ def count_by_health(drives: QuerySet[Drive]) -> dict[Health, int]:
     return {health: found.get(health, 0) for health in Health}
 
 
-def _refresh(batch: list[int], now: datetime) -> int:
-    here = Drive.objects.filter(pk__in=batch)
-    if connection.features.has_select_for_update:
+def _refresh(batch: list[int], now: datetime, *, locked: bool) -> int:
+    if not locked and connection.features.has_select_for_update:
         # First locked, then computed: two transactions that each change a copy would not see each other's
-        batch = list(here.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
-        here = Drive.objects.filter(pk__in=batch)
-    found = with_health_now(here, now).annotate(
-        **{f"{name}_before": F(name) for name in (*STORED, "health_since")}, stale=F("health_stale")
-    )
-    news = [row for row in found if row["stale"] or _now(row) != _before(row)]
+        here = Drive.objects.filter(pk__in=batch).order_by("pk").select_for_update(no_key=True)
+        batch = list(here.values_list("pk", flat=True))
+    news = [row for row in health_now(batch, now) if row.stale or row.now != row.before]
     if news:
         _store(news, now)
     return len(news)
 
 
-def _now(row: dict[str, Any]) -> tuple[Any, ...]:
-    arrived = max((at for at in (row["grew"], row["new"]) if at is not None), default=None)
-    return row["health_now"], row["counted_now"], row["proven_at_now"], arrived
-
-
-def _before(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[f"{name}_before"] for name in STORED)
-
-
-def _store(news: list[dict[str, Any]], now: datetime) -> None:
+def _store(news: list[HealthNow], now: datetime) -> None:
     rows = []
-    for row in sorted(news, key=lambda row: int(row["pk"])):
-        health, *rest = _now(row)
-        since = row["health_since_before"] if health == row["health_before"] else now
-        rows.append((row["pk"], health, since, *rest))
+    for row in sorted(news):
+        since = row.since if row.now.health == row.before.health else now
+        rows.append((row.id, row.now.health.value, since, *row.now[1:]))
     table, parameters = rows_as_table(_COLUMNS, rows)
     sets = ", ".join(f"{name} = v.{name}" for name, _ in _COLUMNS[1:])
     execute(
@@ -166,9 +155,9 @@ def _store(news: list[dict[str, Any]], now: datetime) -> None:
     )
     uptime.record(
         [
-            uptime.Change(row["pk"], row["health_before"], row["health_since_before"], row["health_now"])
+            uptime.Change(row.id, row.before.health, row.since, row.now.health)
             for row in news
-            if row["health_now"] != row["health_before"]
+            if row.now.health != row.before.health
         ],
         now,
     )

@@ -8,18 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.db.models import Exists, OuterRef
 
 from .health_states import Health
 from .models import Drive, DriveDay, StateChange
+from .sql import execute, rows_as_table
 
 DAYS: Final = 90
 """Days that are kept and shown. Ours."""
 DAY: Final = 86400
 PRUNED_AT_ONCE: Final = 5000
 COLUMNS: Final = ("safe", "at_risk", "unavailable")
+_COLUMNS: Final = (
+    ("drive_id", "bigint"),
+    ("day", "date"),
+    *((name, "integer") for name in COLUMNS),
+    ("ends", "text"),
+)
 COLUMN_OF: Final = {
     Health.SAFE: "safe",
     Health.COPYING: "at_risk",
@@ -53,8 +60,8 @@ class Day(NamedTuple):
 
 
 def record(changes: Sequence[Change], now: datetime) -> None:
-    """Add the time in the states that ended now, and list the changes. Call it with the drives locked. Three
-    statements."""
+    """Add the time in the states that ended now, one change of a drive at most, and list the changes. Call it
+    with the drives locked. Two statements."""
     if not changes:
         return
     StateChange.objects.bulk_create(
@@ -62,29 +69,33 @@ def record(changes: Sequence[Change], now: datetime) -> None:
         for change in changes
     )
     today = now.astimezone(UTC).date()
-    days = {change.since.astimezone(UTC).date() for change in changes} | {today}
-    known = DriveDay.objects.filter(drive__in=[change.drive for change in changes], day__in=days)
-    rows = {(row.drive_id, row.day): row for row in known}
-
-    def row_of(drive: int, day: date) -> DriveDay:
-        return rows.setdefault((drive, day), DriveDay(drive_id=drive, day=day))
-
-    for change in changes:
-        column = COLUMN_OF.get(Health(change.before), "")
-        first = change.since.astimezone(UTC).date()
-        if column and first <= today:
-            _add(row_of(change.drive, first), column, _seconds(change.since, min(now, _end(first))))
+    rows = []
+    for drive, before, since, after in sorted(changes):
+        column, ends = COLUMN_OF.get(Health(before), ""), COLUMN_OF.get(Health(after), "")
+        first = since.astimezone(UTC).date()
         if column and first < today:
-            _add(row_of(change.drive, today), column, _seconds(_start(today), now))
-        row_of(change.drive, today).ends = COLUMN_OF.get(Health(change.after), "")
-        if column and first < today:
-            row_of(change.drive, first).ends = column
-    DriveDay.objects.bulk_create(
-        sorted(rows.values(), key=lambda row: (row.drive_id, row.day)),
-        update_conflicts=True,
-        unique_fields=["drive", "day"],
-        update_fields=[*COLUMNS, "ends"],
+            rows.append(_row(drive, first, column, _seconds(since, _end(first)), column))
+            rows.append(_row(drive, today, column, _seconds(_start(today), now), ends))
+        else:
+            rows.append(_row(drive, today, column, _seconds(since, now) if first == today else 0, ends))
+    table, parameters = rows_as_table(_COLUMNS, rows)
+    names = ", ".join(name for name, _ in _COLUMNS)
+    # A day has no more seconds than DAY, also after a clock that went back
+    full = f"{DAY} - d.safe - d.at_risk - d.unavailable"
+    adds = ", ".join(f"{name} = d.{name} + {_smaller(f'excluded.{name}', full)}" for name in COLUMNS)
+    execute(
+        f"INSERT INTO registry_driveday AS d ({names}) SELECT {names} FROM {table} WHERE true "
+        f"ON CONFLICT (drive_id, day) DO UPDATE SET {adds}, ends = excluded.ends",
+        parameters,
     )
+
+
+def _row(drive: int, day: date, column: str, seconds: int, ends: str) -> tuple[Any, ...]:
+    return (drive, day, *(seconds if name == column else 0 for name in COLUMNS), ends)
+
+
+def _smaller(one: str, other: str) -> str:
+    return f"CASE WHEN {one} < {other} THEN {one} ELSE {other} END"
 
 
 def days_of(drive: Drive, now: datetime) -> list[Day]:
@@ -124,11 +135,6 @@ def prune(now: datetime) -> int:
     while ids := list(old.order_by("pk").values_list("pk", flat=True)[:PRUNED_AT_ONCE]):
         done += DriveDay.objects.filter(pk__in=ids).delete()[0]
     return done
-
-
-def _add(row: DriveDay, column: str, seconds: int) -> None:
-    total = sum(getattr(row, name) for name in COLUMNS)
-    setattr(row, column, getattr(row, column) + min(seconds, DAY - total))
 
 
 def _seconds(start: datetime, end: datetime) -> int:

@@ -247,10 +247,8 @@ def _apply(worker: Worker, news: list[_Update], now: datetime) -> None:
     # and on the blocks of incomplete ones
     dirty += [n.known.drive_id for n in news if n.known.gaps != to_text(n.report.gaps)]
     health = [n.known.drive_id for n in news if _may_change_health(n, now)]
-    _observe(news, {*dirty, *health})
-    if dirty:
-        Drive.objects.filter(pk__in=dirty, dirty=False).update(dirty=True)
-    stored_health.refresh(health, now)
+    _observe(news, set(dirty), set(health))
+    stored_health.refresh(health, now, locked=True)
 
 
 def _may_change_health(news: _Update, now: datetime) -> bool:
@@ -357,26 +355,34 @@ _DRIVE_COLUMNS: Final = (
 )
 
 
-def _observe(news: list[_Update], others: set[int]) -> None:
-    """Update drives with the highest fork, greatest length, and latest sight of the writer in any report.
+def _observe(news: list[_Update], dirty: set[int], others: set[int]) -> None:
+    """Update drives with the highest fork, greatest length, and latest sight of the writer in any report, and
+    mark those that are dirty: each row once, since each of its versions is in all indexes.
 
     Locks these and the `others`, which change later in the transaction.
     """
     reports = {n.known.drive_id: n for n in news if n.report.length or n.report.writer_seen_at}
     drives = Drive.objects.order_by("pk")
     columns = [name for name, _ in _DRIVE_COLUMNS]
-    seen = drives.filter(pk__in=reports).values_list(*columns) if reports else ()
-    wanted = {row[0] for row in seen if _newer_observation(row, reports[row[0]])} | others
+    more = dirty | others
+    doubtful = [pk for pk in reports if pk not in more]
+    seen = drives.filter(pk__in=doubtful).values_list(*columns) if doubtful else ()
+    wanted = {row[0] for row in seen if _newer_observation(row, reports[row[0]])} | more
     if not wanted:
         return
     # In the order of their ids, so that the transactions of two reports cannot deadlock.
-    locked = drives.filter(pk__in=wanted).select_for_update(no_key=True).values_list(*columns)
-    known = [row for row in locked if row[0] in reports]
-    rows = [better for row in known if (better := _newer_observation(row, reports[row[0]])) is not None]
+    locked = list(drives.filter(pk__in=wanted).select_for_update(no_key=True).values_list(*columns, "dirty"))
+    rows = []
+    for *before, was_dirty in locked:
+        row = tuple(before)
+        better = _newer_observation(row, reports[row[0]]) if row[0] in reports else None
+        marked = was_dirty or row[0] in dirty
+        if better is not None or marked != was_dirty:
+            rows.append((*(better or row), marked))
     if not rows:
         return
-    table, parameters = rows_as_table(_DRIVE_COLUMNS, rows)
-    sets = ", ".join(f"{name} = v.{name}" for name in columns[1:])
+    table, parameters = rows_as_table((*_DRIVE_COLUMNS, ("dirty", "boolean")), rows)
+    sets = ", ".join(f"{name} = v.{name}" for name in (*columns[1:], "dirty"))
     execute(f"UPDATE registry_drive AS d SET {sets} FROM {table} WHERE d.id = v.id", parameters)
 
 

@@ -18,8 +18,8 @@ from seederfarm.registry.health import (
     facts_of,
     health_of,
     is_rewritten,
-    with_health_now,
 )
+from seederfarm.registry.health_query import health_now
 from seederfarm.registry.models import Alert, Drive, Replica, Worker
 from seederfarm.registry.models.history import FORK_ALERT
 from seederfarm.registry.verdict import verdict_of
@@ -119,7 +119,7 @@ def test_function_and_query_agree(database: FarmDatabase, seed: int) -> None:
             kind=FORK_ALERT, subject=f"{FORK_ALERT}:{drive.pk}", drive=drive, resolved_at=ended
         )
 
-    found = {row["pk"]: row for row in with_health_now(Drive.objects.all(), NOW)}
+    found = {row.id: row.now for row in health_now([drive.pk for drive in drives], NOW)}
     rewritten = is_rewritten(drives)
     seen: dict[Health, int] = dict.fromkeys(Health, 0)
     for drive in Drive.objects.prefetch_related("replicas__worker"):
@@ -127,15 +127,15 @@ def test_function_and_query_agree(database: FarmDatabase, seed: int) -> None:
         facts = facts_of(drive, copies, is_rewritten=drive.pk in rewritten, now=NOW)
         here = found[drive.pk]
         proofs = [copy.last_proven_at for copy in copies if counts(copy, drive, NOW)]
-        assert (here["health_now"], here["counted_now"]) == (health_of(facts), facts.counted), (facts, copies)
-        assert here["proven_at_now"] == min(filter(None, proofs), default=None)
-        assert bool(here["grew"] or here["new"]) == facts.is_arriving
+        assert (here.health, here.counted) == (health_of(facts), facts.counted), (facts, copies)
+        assert here.proven_at == min(filter(None, proofs), default=None)
+        assert (here.arrived_at is not None) == facts.is_arriving
         seen[health_of(facts)] += 1
         verdict = verdict_of(drive, NOW, copies)
         assert (verdict.health, verdict.counted, verdict.proven_at) == (
-            here["health_now"],
-            here["counted_now"],
-            here["proven_at_now"],
+            here.health,
+            here.counted,
+            here.proven_at,
         )
         if verdict.health is Health.SAFE:
             assert verdict.is_safe
@@ -144,9 +144,7 @@ def test_function_and_query_agree(database: FarmDatabase, seed: int) -> None:
     assert stored_health.count_by_health(Drive.objects.all()) == seen
     for health in Health:
         of_one = stored_health.in_health(Drive.objects.all(), health)
-        assert {drive.pk for drive in of_one} == {
-            pk for pk, row in found.items() if row["health_now"] == health
-        }
+        assert {drive.pk for drive in of_one} == {pk for pk, row in found.items() if row.health == health}
 
 
 @pytest.mark.parametrize(
@@ -169,4 +167,4 @@ def test_a_copy_counts_only_while_all_of_it_is_true(database: FarmDatabase, chan
     assert verdict_of(drive, NOW).counted == 1
     make_replica(drive, make_worker(), **{**good, **change})
     assert verdict_of(drive, NOW).counted == 1
-    assert with_health_now(Drive.objects.all(), NOW).get()["counted_now"] == 1
+    assert health_now([drive.pk], NOW)[0].now.counted == 1

@@ -48,6 +48,7 @@ class StoredRun:
         return data
 
     def close(self) -> None:
+        """Close the descriptor. Safe to repeat."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)

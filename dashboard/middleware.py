@@ -8,7 +8,8 @@ from typing import Any, Final
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
-from django.utils.deprecation import MiddlewareMixin
+
+from seederfarm.registry.middleware import InLoop
 
 _FILES: Final = re.compile(r"/drives/(?:[a-z]+:/{1,2})?[^/]+/files/|/static/|/livez$")
 """Paths that the origin of files has."""
@@ -19,7 +20,7 @@ POLICY: Final = (
 """No inline script or style, nothing from other origins."""
 
 
-class FilesOrigin(MiddlewareMixin):
+class FilesOrigin(InLoop):
     """The origin of files has nothing else: no page, no login, no API, and so nothing to steal."""
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
@@ -29,7 +30,7 @@ class FilesOrigin(MiddlewareMixin):
         return HttpResponse("There are only files here.\n", status=404, content_type="text/plain")
 
 
-class ContentPolicy(MiddlewareMixin):
+class ContentPolicy(InLoop):
     """Adds the Content-Security-Policy of the pages, except to the admin and to answers with one of their
     own."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.utils.deprecation import MiddlewareMixin
+
+from seederfarm.registry.middleware import InLoop
 
 from .problems import MEDIA_TYPE, problem
 
@@ -20,7 +21,7 @@ DETAILS: Final = {
 }
 
 
-class ApiAnswers(MiddlewareMixin):
+class ApiAnswers(InLoop):
     """First of MIDDLEWARE but one, so that it sees what the others answer."""
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:

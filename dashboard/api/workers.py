@@ -14,7 +14,7 @@ from seederfarm.registry import services
 from seederfarm.registry.models import Replica, Worker
 from seederfarm.registry.models.access import Scope
 from seederfarm.registry.queries import with_load
-from seederfarm.registry.services.drains import drain_progress
+from seederfarm.registry.services.drains import recent_progress
 from seederfarm.registry.tallies import tallies, with_tallies
 from seederfarm.registry.worker_states import STATE_AFTER, WorkerAction
 
@@ -73,7 +73,7 @@ def detail_of(text: str) -> WorkerDetail:
         note=worker.note,
         host=Host.of(worker.host),
         engine=Engine.of(worker.engine),
-        drain=Drain.of(drain_progress(worker.pk)) if moves else None,
+        drain=Drain.of(recent_progress(worker.pk)) if moves else None,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from seederfarm.registry.growth import growths
 from seederfarm.registry.models import Replica, Worker
-from seederfarm.registry.services.drains import DrainProgress, drain_progress
+from seederfarm.registry.services.drains import DrainProgress, recent_progress
 from seederfarm.registry.tallies import tallies, with_tallies
 from workers import units
 
@@ -96,20 +96,19 @@ def listed(now: datetime, *, retired: bool) -> WorkerList:
 
 
 def one(worker: Any, now: datetime) -> WorkerPage:
-    """Of a worker with its load. Five queries."""
+    """Of a worker with its load. Six queries; that of a drain once in a minute."""
     row = _row(worker, growths({worker.pk: worker.used_bytes}, now).get(worker.pk), now)
-    copies = (
-        Replica.objects.filter(worker=worker)
-        .select_related("drive", "worker")
-        .order_by("proven", "-grew_at", "-pk")[:COPIES]
-    )
+    # First which, then what they are: else the drives of all copies are read to sort them
+    order = ("proven", "-grew_at", "-pk")
+    ids = list(Replica.objects.filter(worker=worker).order_by(*order).values_list("pk", flat=True)[:COPIES])
+    copies = Replica.objects.filter(pk__in=ids).select_related("drive", "worker").order_by(*order)
     moves = worker.state in IN_FARM and 0 < worker.copies <= MAX_DRAINED
     return WorkerPage(
         row=row,
         sentence=_about(row, now),
         copies=[(copy, of_copy(copy, copy.drive, now)) for copy in copies],
         events=events(worker.events.all(), EVENTS),
-        drain=drain_progress(worker.pk) if moves else None,
+        drain=recent_progress(worker.pk) if moves else None,
         reach=None if row.is_stale else reach_of(worker.engine),
     )
 

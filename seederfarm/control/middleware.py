@@ -6,14 +6,15 @@ from typing import Any, Final
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponseBase
-from django.utils.deprecation import MiddlewareMixin
+
+from seederfarm.registry.middleware import InLoop
 
 from .messaging import outbox
 
 ASKING: Final = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
-class UndeliveredMessageMiddleware(MiddlewareMixin):
+class UndeliveredMessageMiddleware(InLoop):
     """After Django's own messages in MIDDLEWARE, so that its message is stored with the answer."""
 
     def process_request(self, request: HttpRequest) -> None:

@@ -16,6 +16,18 @@ JSON: Final = ("application/json", "application/problem+json")
 _ESCAPED: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([0-9a-f]{4})")
 
 
+class InLoop(MiddlewareMixin):
+    """A middleware that waits for nothing. Django runs each hook of others in a thread, and the first byte of
+    a file waits for all of these turns."""
+
+    async def __acall__(self, request: HttpRequest) -> Any:
+        before, after = (getattr(self, f"process_{name}", None) for name in ("request", "response"))
+        response = None if before is None else before(request)
+        if response is None:
+            response = await self.get_response(request)  # type: ignore[misc]
+        return response if after is None else after(request, response)
+
+
 class VisibleText(MiddlewareMixin):
     """Escapes control characters, and those that change the direction of text, in pages and in JSON.
 

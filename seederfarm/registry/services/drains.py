@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple, cast
 
+from django.core.cache import cache
 from django.db import connection
 
 from workers import units
 
 from ..models import Worker
 from .copies import STANDS_IN
+
+KEPT: Final = 60
+"""Seconds that `recent_progress` keeps numbers: counting takes 35 µs of the database for each copy."""
 
 
 class DrainProgress(NamedTuple):
@@ -69,3 +73,9 @@ def drain_progress(worker_id: int) -> DrainProgress:
     others = Worker.objects.filter(state=Worker.State.ACTIVE, lost_since=None).exclude(pk=worker_id)
     rates = [engine.get("down_per_second", 0.0) for engine in others.values_list("engine", flat=True)]
     return DrainProgress(int(copies), int(waiting), int(left), float(sum(rates)))
+
+
+def recent_progress(worker_id: int) -> DrainProgress:
+    """`drain_progress`, counted once in KEPT seconds: for pages, which people reload."""
+    kept = cache.get_or_set(f"drain:{worker_id}", lambda: drain_progress(worker_id), KEPT)
+    return cast("DrainProgress", kept)

@@ -1,0 +1,48 @@
+"""The page of a worker with many copies."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from dashboard.reads import workers as reading
+from seederfarm.registry.models import Worker
+from seederfarm.registry.queries import with_load
+
+from ..seederfarm.registry.factories import make_drive, make_replica, make_worker
+from ..support.databases import FarmDatabase
+
+
+def test_what_a_drain_has_to_move_is_counted_once_in_a_while(viewer: Client) -> None:
+    worker = make_worker("atlas")
+    make_replica(make_drive(), worker)
+
+    def statements() -> list[str]:
+        with CaptureQueriesContext(connection) as queries:
+            answer = viewer.get(f"/workers/{worker.node_id}/")
+        assert answer.status_code == 200 and "Needed here" in answer.content.decode()
+        return [query["sql"] for query in queries]
+
+    first, again = statements(), statements()
+    assert sum("AS best" in sql for sql in first) == 1
+    assert not any("AS best" in sql for sql in again)
+
+
+def test_copies_that_are_not_proven_come_first_and_then_those_that_grew(database: FarmDatabase) -> None:
+    worker, now = make_worker("atlas"), timezone.now()
+    proven = [
+        make_replica(make_drive(), worker, completed_at=now, last_proven_at=now)
+        for _ in range(reading.COPIES)
+    ]
+    old, new = (
+        make_replica(make_drive(), worker, phase="downloading", grew_at=now - timedelta(hours=hours))
+        for hours in (5, 1)
+    )
+    page = reading.one(with_load(Worker.objects.all()).get(pk=worker.pk), now)
+    shown = [copy.pk for copy, _ in page.copies]
+    assert set(shown[:2]) == {old.pk, new.pk} and shown.index(new.pk) < shown.index(old.pk)
+    assert len(shown) == reading.COPIES and set(shown[2:]) < {copy.pk for copy in proven}

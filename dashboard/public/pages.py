@@ -12,9 +12,11 @@ from functools import wraps
 from time import monotonic
 from typing import Final
 
+from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
@@ -37,8 +39,8 @@ MAX_COUNTED: Final = 10_000
 asked: Final = Buckets(ASKED, MAX_COUNTED)
 """Of all requests of the process."""
 
-Render = Callable[[Answer], tuple[str, str]]
-"""Returns body and media type."""
+Render = Callable[[Answer, str], tuple[str, str]]
+"""Takes the address of the public page, returns body and media type."""
 
 
 def _served(render: Render) -> Callable[..., HttpResponse]:
@@ -52,9 +54,16 @@ def _served(render: Render) -> Callable[..., HttpResponse]:
         drive = Drive.objects.filter(key=key, public=True).first()
         if drive is None:
             raise Http404
-        return _answer(request, *render(answer_of(drive, timezone.now())))
+        return _answer(request, *render(answer_of(drive, timezone.now()), _place(request, key)))
 
     return require_safe(canonical(view))
+
+
+def _place(request: HttpRequest, key: str) -> str:
+    """The whole address of the page, for other sites."""
+    path = reverse("dashboard:public", kwargs={"key": key})
+    origin: str = settings.FARM.public_url.rstrip("/") or f"{request.scheme}://{request.get_host()}"
+    return origin + path
 
 
 def _answer(request: HttpRequest, body: str, kind: str) -> HttpResponse:
@@ -68,15 +77,18 @@ def _answer(request: HttpRequest, body: str, kind: str) -> HttpResponse:
     return kept if isinstance(kept, HttpResponse) else response
 
 
-def _page(answer: Answer) -> tuple[str, str]:
-    return render_to_string("dashboard/public.html", {"seen": answer}), "text/html; charset=utf-8"
+def _page(answer: Answer, place: str) -> tuple[str, str]:
+    markdown = f"[![copies]({place}badge.svg)]({place})"
+    return render_to_string(
+        "dashboard/public.html", {"seen": answer, "markdown": markdown}
+    ), "text/html; charset=utf-8"
 
 
-def _badge(answer: Answer) -> tuple[str, str]:
+def _badge(answer: Answer, place: str) -> tuple[str, str]:
     return svg_of(answer), "image/svg+xml"
 
 
-def _json(answer: Answer) -> tuple[str, str]:
+def _json(answer: Answer, place: str) -> tuple[str, str]:
     return json.dumps(answer.as_json(), cls=DjangoJSONEncoder) + "\n", "application/json"
 
 

@@ -71,6 +71,19 @@ def test_places_are_named_where_the_operator_allows_it(settings: Any) -> None:
         assert found["places"] == ["zone of fra", "zone of hel"]
 
 
+def test_the_badge_comes_with_markdown_for_other_sites(settings: Any) -> None:
+    populate()
+    drive = published()
+    place = f"/p/{drive.z32}/"
+    asked = Client().get(address("public", drive.key))
+    assert f"[![copies](http://testserver{place}badge.svg)](http://testserver{place})" in text_of(asked)
+    with override_settings(FARM=replace(settings.FARM, public_url="https://farm.example.org")):
+        page = Client().get(address("public", drive.key)).text
+    whole = f"https://farm.example.org{place}"
+    assert f'data-copy="[![copies]({whole}badge.svg)]({whole})"' in page
+    assert Client().get(f"{place}badge.svg").status_code == 200
+
+
 def test_private_drives_and_unknown_keys_get_the_same_answer(administrator: Client) -> None:
     populate()
     private = Drive.objects.get(label="Coastal Field Recordings")

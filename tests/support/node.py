@@ -57,8 +57,8 @@ class Testnet(NodePeer):
 
     __test__ = False
 
-    def __init__(self, size: int = 4, host: str = "127.0.0.1") -> None:
-        super().__init__("testnet", "--size", str(size), "--host", host)
+    def __init__(self, size: int = 4, host: str = "127.0.0.1", *, prefix: Sequence[str] = ()) -> None:
+        super().__init__("testnet", "--size", str(size), "--host", host, prefix=prefix)
 
     @property
     def bootstrap(self) -> list[str]:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from farmwire.report import Report, WorkerEvent
 from farmwire.report import Sample as ReportedSample
+from farmwire.traffic import Served
 from seederfarm.control.history import samples
 from seederfarm.control.messaging import assignments
 from seederfarm.control.reports import ingest
@@ -158,10 +159,7 @@ def test_old_messages_and_those_from_the_future_are_refused(worker: FakeWorker, 
 
 
 def test_a_signed_body_that_makes_no_sense_is_counted(worker: FakeWorker, now: datetime) -> None:
-    body = ReportedSample(
-        start=1.0, seconds=1.0, bytes_in=0, bytes_out=0, cpu_percent=0, memory_used_bytes=0,
-        disk_free_bytes=0, stored_bytes=0, peers=0,
-    )  # fmt: skip
+    body = Served(key="ab" * 32, bytes=1)
     good = worker.seal(body, now)
     assert ingest_report(good, now).refused == ""  # fields that are not known are ignored
     bad = worker.seal(Report(replicas=[copy_of("zz", "complete", now)]), now)

@@ -90,7 +90,7 @@ def answer_of(drive: Drive, now: datetime) -> Answer:
     good = [copy for copy in copies if counts(copy, drive, now)]
     if verdict.is_safe:
         there = units.plural(verdict.counted, "complete copy is", "complete copies are")
-        reason = f"{there} online, with everything up to version {drive.length}."
+        reason = f"{there} online, with everything up to version {drive.length:,}."
     return Answer(
         key=drive.z32,
         title=drive.title,

@@ -70,16 +70,19 @@ def _sentence(rows: list[SourceRow]) -> Sentence:
         )  # fmt: skip
     wrong = [row for row in rows if row.look.tone == "is-fail"]
     held = [row for row in rows if row.look.tone == "is-risk"]
-    good = len(rows) - len(wrong)
+    idle = [row for row in rows if row.look.tone in ("is-idle", "is-wait")]
+    good = len(rows) - len(wrong) - len(idle)
+    counted = f"{good:,} of {units.plural(len(rows), 'source')} {'is' if good == 1 else 'are'} read"
     if wrong:
         name = wrong[0].source.name
         others = f" and {len(wrong) - 1:,} more fail" if len(wrong) > 1 else " fails"
         text = "Its keys stay: a list that fails or comes back empty never removes anything."
-        return Sentence(
-            Look("is-risk", "risk", "Fails"), f"{good} of {len(rows)} sources are read; {name}{others}", text
-        )
+        return Sentence(Look("is-risk", "risk", "Fails"), f"{counted}; {name}{others}", text)
     if held:
         text = "It lost more keys than usual. Nothing is removed until a person accepts it."
         return Sentence(held[0].look, f"{held[0].source.name} waits for a person", text)
+    if idle:
+        text = "The others are switched off or were not read yet; their keys stay. Nothing needs you."
+        return Sentence(idle[0].look, counted, text)
     title = "The source is read" if len(rows) == 1 else f"All {len(rows)} sources are read"
     return Sentence(Look("is-safe", "safe", "Read"), title, "Nothing needs you.")

@@ -18,6 +18,12 @@ from .looks import Look, of_copy, of_worker
 from .network import Network, Reach, network_of, reach_of
 from .room import Forecast, forecast, room_of
 
+WRONG: Final = {
+    "Lost": "is lost",
+    "Engine hung": "has an engine that hangs",
+    "Engine down": "has no running engine",
+}
+"""By the word of its look, what the sentence states of a worker that does not serve."""
 COPIES: Final = 25
 """Copies that a worker's page lists: those first that are not complete."""
 EVENTS: Final = 20
@@ -130,13 +136,16 @@ def _sentence(rows: list[WorkerRow]) -> Sentence:
             "Without one nothing is copied: make a token in the admin and start one with it.",
         )  # fmt: skip
     if wrong:
-        first = wrong[0]
-        name, word = str(first.worker.name), first.look.word.lower()
-        others = f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
+        wrong.sort(key=lambda row: row.look.word != "Lost")
+        first, more = wrong[0], len(wrong) - 1
+        others = f", {more:,} more {'does' if more == 1 else 'do'} not serve" if more else ""
         return Sentence(
             Look("is-risk", "risk", "At risk"),
-            f"{online:,} of {units.plural(total, 'worker')} are online; {name} is {word}{others}",
-            "Its copies are made again elsewhere. If it comes back before, nothing is wasted.",
+            f"{online:,} of {units.plural(total, 'worker')} are online; "
+            f"{first.worker.name} {WRONG[first.look.word]}{others}",
+            "Copies of a lost worker are made again elsewhere. If it comes back before, nothing is wasted."
+            if first.look.word == "Lost"
+            else "Its copies are not served until its engine runs again; the worker starts it by itself.",
         )
     if online < total:
         return Sentence(

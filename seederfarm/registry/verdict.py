@@ -60,12 +60,12 @@ def _words(
         claim = f"Safe to go offline: {_copies(counted)}"
         seen = "" if drive.observed_at is None else f", first seen {_ago(drive.observed_at, now)}"
         paused = " It is paused: lost copies are not made again." if health is Health.PAUSED else ""
-        return claim, f"The farm has everything up to version {drive.length}{seen}.{paused}"
+        return claim, f"The farm has everything up to version {drive.length:,}{seen}.{paused}"
     match health:
         case Health.REMOVING:
             return "No: the farm is removing it", "Workers are deleting their copies."
         case Health.REWRITTEN:
-            kept = f" up to version {drive.length}" if drive.length else ""
+            kept = f" up to version {drive.length:,}" if drive.length else ""
             return (
                 "No: its publisher rewrote history",
                 f"Copies keep the old one{kept}, until a person lets them follow.",
@@ -96,7 +96,7 @@ def _progress(drive: Drive, copies: Sequence[Replica], health: Health, counted: 
     if not pending and rest:
         best = max(rest, key=lambda copy: (copy.fork, copy.have_blocks))
         share = units.format_percent(best.share or 0.0)
-        version = "" if drive.length is None else f" of version {drive.length}"
+        version = "" if drive.length is None else f" of version {drive.length:,}"
         what = "of another copy is" if counted else f"{version.strip()} is"
         parts.append(f"{share} {what} here.")
     elif pending:
@@ -122,9 +122,9 @@ def _doubt(pending: Sequence[Replica], drive: Drive, now: datetime) -> str:
     if copy.proof_failures:
         return f"{out}: it could not prove itself {_times(copy.proof_failures)}."
     if copy.length < (drive.length or 0) or copy.fork < (drive.fork or 0):
-        return f"The copy on {name} has version {copy.length} of {drive.length}."
+        return f"The copy on {name} has version {copy.length:,} of {drive.length:,}."
     if (copy.proven_fork, copy.proven_length) < (drive.fork or 0, drive.length or 0) and copy.proven:
-        return f"The copy on {name} has proven version {copy.proven_length} of {drive.length}."
+        return f"The copy on {name} has proven version {copy.proven_length:,} of {drive.length:,}."
     if copy.last_proven_at is None or not copy.proven:
         return f"The copy on {name} is complete, and its proof is pending."
     return f"The copy on {name} was last proven {_ago(copy.last_proven_at, now)}: too long ago."

@@ -8,14 +8,14 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from dashboard.reads import looks
+from dashboard.reads import looks, workers
 from dashboard.reads.frame import status
 from seederfarm.cli.farm.counts import counts
 from seederfarm.control.reconcile import liveness
 from seederfarm.placement.model import WorkerStatus
 from seederfarm.registry.models.worker import SILENT_AFTER
 
-from .farm import a_worker
+from .farm import ENGINE, a_worker
 
 pytestmark = pytest.mark.django_db
 
@@ -39,3 +39,16 @@ def test_a_worker_that_never_reported_is_not_online() -> None:
     worker = a_worker("new", last_seen_at=None)
     assert not worker.is_online(timezone.now())
     assert counts()["online"] == status().online == 0
+
+
+def test_the_sentence_of_workers_names_a_lost_one_before_one_without_engine() -> None:
+    now = timezone.now()
+    a_worker("fra")
+    a_worker("hel", engine={**ENGINE, "running": False})
+    seen = workers.listed(now, retired=False).sentence
+    assert seen.title == "2 of 2 workers are online; hel has no running engine"
+    assert seen.text.startswith("Its copies are not served until its engine runs again")
+    a_worker("pi", lost_since=now, last_seen_at=now - timedelta(minutes=9))
+    seen = workers.listed(now, retired=False).sentence
+    assert seen.title == "2 of 3 workers are online; pi is lost, 1 more does not serve"
+    assert seen.text.startswith("Copies of a lost worker are made again elsewhere.")

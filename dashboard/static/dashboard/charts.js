@@ -27,7 +27,7 @@
     box.textContent = ''
     const drawn = new uPlot({
       width: box.clientWidth - 16,
-      height: box.classList.contains('short') ? 140 : 200,
+      height: box.classList.contains('short') ? 140 : Math.max(200, box.clientHeight - 8),
       padding: [10, 6, 0, 0],
       legend: { show: false },
       cursor: { points: { size: 7 }, drag: { x: false, y: false } },

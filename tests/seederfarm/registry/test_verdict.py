@@ -52,6 +52,14 @@ def test_safe_says_how_many_and_how_old_the_oldest_proof_is() -> None:
     assert verdict.reason == "The farm has everything up to version 482, first seen 2 h ago."
 
 
+def test_versions_have_thousands_separators() -> None:
+    drive = a_drive(length=189_209)
+    size = {"length": 189_209, "have_blocks": 189_209, "total_blocks": 189_209}
+    a_copy(drive, "fra", **size)
+    a_copy(drive, "hel", **size)
+    assert "everything up to version 189,209, first seen" in words(drive)[1]
+
+
 def test_one_copy_of_two_is_not_enough() -> None:
     drive = a_drive()
     a_copy(drive, "fra")

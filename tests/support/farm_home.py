@@ -14,7 +14,7 @@ from typing import Any
 
 from .ports import free_port
 
-UP_WITHIN = 90.0
+UP_WITHIN = 180.0
 """Seconds for a command to end, on a machine that is busy with other tests."""
 
 

@@ -1,0 +1,143 @@
+"""What a page costs, how it moves and how it is used without a mouse."""
+
+from __future__ import annotations
+
+import gzip
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..support.browser import Visitor
+from .addresses import PAGES, WIDTHS, Shown, address
+from .visits import Farms
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Response
+
+pytestmark = pytest.mark.timeout(240)  # the first one starts the farms
+
+KIB = 1024
+WHOLE = 150 * KIB
+"""Bytes of a page and all that it loads, without fonts."""
+PARTS = {"document": 20 * KIB, "own stylesheet": 12 * KIB, "own script": 6 * KIB}
+"""Bytes by what they are. All are counted as gzip makes them."""
+MAIN = (
+    "overview", "empty", "drives", "drive", "workers", "worker", "sources", "alerts", "add", "public",
+    "login",
+)  # fmt: skip
+
+
+def page_named(name: str) -> Shown:
+    return next(shown for shown in PAGES if shown.name == name)
+
+
+def open_page(browser: Browser, farms: Farms, name: str, **options: int | bool) -> tuple[Visitor, str]:
+    """A window without anything cached, and the path of the page."""
+    shown = page_named(name)
+    farm = farms.empty if shown.on_empty else farms.full
+    session = farm.session(shown.account) if shown.account else None
+    return Visitor(browser, farm.address, session=session, **options), address(shown, farm)
+
+
+@pytest.mark.parametrize("name", MAIN)
+def test_a_page_stays_within_its_budget_of_bytes(browser: Browser, farms: Farms, name: str) -> None:
+    visitor, path = open_page(browser, farms, name)
+    with visitor:
+        sizes: defaultdict[str, int] = defaultdict(int)
+        seen: list[Response] = []
+        visitor.page.on("response", lambda response: seen.append(response))
+        visitor.go(path)
+        for response in seen:
+            kind = response.request.resource_type
+            if kind in ("font", "eventsource") or response.status != 200:
+                continue
+            if kind in ("script", "stylesheet") and "/vendor/" not in response.url:
+                kind = f"own {kind}"
+            sizes[kind] += len(gzip.compress(response.body(), 6))
+    assert sizes["document"] > 0 and sizes["own stylesheet"] > 0
+    over = {kind: sizes[kind] for kind, budget in PARTS.items() if sizes[kind] > budget}
+    assert over == {} and sum(sizes.values()) <= WHOLE, dict(sizes)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", MAIN)
+def test_nothing_moves_while_a_page_loads(browser: Browser, farms: Farms, name: str, width: int) -> None:
+    visitor, path = open_page(browser, farms, name, width=width, height=WIDTHS[width])
+    with visitor:
+        visitor.go(path)
+        if visitor.page.locator(".live").count():
+            visitor.page.locator(".live", has_text="Live").first.wait_for()
+        if visitor.page.locator("[data-load]").count():
+            visitor.page.locator("[data-load] .files").wait_for()
+        visitor.page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+        assert visitor.layout_shift() == 0, visitor.moved()
+
+
+@pytest.mark.parametrize("name", MAIN)
+def test_a_page_fits_into_320_px(browser: Browser, farms: Farms, name: str) -> None:
+    """WCAG 2.2, 1.4.10: what is wider scrolls within a box of its own."""
+    visitor, path = open_page(browser, farms, name, width=320, height=640)
+    with visitor:
+        visitor.go(path)
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+@pytest.mark.parametrize("name", MAIN)
+def test_each_page_works_by_keyboard(browser: Browser, farms: Farms, name: str) -> None:
+    """The first stop skips to the content, each stop has a ring, / goes to the search, Esc closes a menu."""
+    visitor, path = open_page(browser, farms, name)
+    with visitor:
+        visitor.go(path)
+        page = visitor.page
+        page.evaluate("document.activeElement.blur()")
+        has_frame = page.locator(".skip").count() > 0
+        page.evaluate("window.getSelection().removeAllRanges(); document.body.focus()")
+        for number in range(12):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement === document.body"):
+                break
+            ring = page.evaluate("getComputedStyle(document.activeElement).boxShadow")
+            what = page.evaluate("document.activeElement.outerHTML.slice(0, 120)")
+            assert ring != "none", f"stop {number} shows no ring: {what}"
+            if (
+                number == 0 and has_frame and name not in ("empty", "add")
+            ):  # those put the focus in their field
+                assert "Skip to content" in what
+        if not has_frame:
+            return
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("/")
+        assert page.evaluate("document.activeElement.type") == "search"
+        page.click("[popovertarget=me]")
+        assert page.locator("#me").is_visible()
+        page.keyboard.press("Escape")
+        assert not page.locator("#me").is_visible()
+
+
+def test_the_skip_link_leads_past_the_navigation(browser: Browser, farms: Farms) -> None:
+    visitor, path = open_page(browser, farms, "drives")
+    with visitor:
+        visitor.go(path)
+        visitor.page.keyboard.press("Tab")
+        visitor.page.keyboard.press("Enter")
+        visitor.page.keyboard.press("Tab")
+        assert visitor.page.evaluate("document.activeElement.closest('main') !== null")
+
+
+def test_states_keep_their_shapes_where_the_system_chooses_the_colours(
+    browser: Browser, farms: Farms
+) -> None:
+    visitor, path = open_page(browser, farms, "drives")
+    with visitor:
+        visitor.page.emulate_media(forced_colors="active")
+        visitor.go(path)
+        shapes = visitor.page.locator(".table .state .shape")
+        assert shapes.count() > 10
+        fills = shapes.evaluate_all("all => all.map(one => getComputedStyle(one).fill)")
+        background = visitor.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert all(fill not in ("none", background) for fill in fills)
+        assert (
+            visitor.page.locator(".nav [aria-current]").evaluate("one => getComputedStyle(one).outlineStyle")
+            == "solid"
+        )

@@ -28,7 +28,7 @@ def whole_report(drive: Drive, at: datetime, **changes: object) -> ReplicaReport
         "length": 20, "fork": 3, "blocks": 30, "have_blocks": 25, "bytes": 3000, "have_bytes": 2500,
         "unavailable_blocks": 5, "unavailable_bytes": 500, "peers": 7, "error": "DISK: slow", "attempts": 4,
         "gaps": (CoreGaps(length=20, runs=[2, 7]), CoreGaps(length=10)), "title": "Films",
-        "writer_seen_at": at.timestamp(),
+        "writer_seen_at": at.timestamp(), "files": 12, "file_bytes": 2400, "files_version": 19,
     }  # fmt: skip
     assert set(facts) == set(ReplicaFacts.__struct_fields__), "another field: give it a value here"
     values: dict[str, object] = {"key": drive.key, "phase": Phase.COMPLETE, "kind": "core"}
@@ -59,6 +59,7 @@ def test_every_field_is_kept_with_the_copy_or_with_its_drive() -> None:
     }
     drive.refresh_from_db()
     assert (drive.title, drive.last_writer_seen_at) == ("Films", now)
+    assert (drive.files, drive.file_bytes, drive.files_version) == (12, 2400, 19)
 
 
 def test_a_copy_that_is_assigned_again_begins_anew_but_for_the_size_that_is_known() -> None:

@@ -16,6 +16,7 @@ from workers.engine.model.kind import Kind, Role
 from workers.engine.model.status import SeedStatus, State
 from workers.engine.process.event_facts import EventFacts
 from workers.engine.process.replica_reports import PHASES, ReplicaReports
+from workers.engine.seeds.file_counts import Files
 
 KEY = bytes(range(32))
 STATUS = SeedStatus(
@@ -23,6 +24,7 @@ STATUS = SeedStatus(
     have_bytes=2500, unavailable_blocks=5, unavailable_bytes=500, peers=7, bytes_in=1, bytes_out=2, down=0.5,
     up=0.5, gaps=(CoreGaps(length=20, runs=[2, 7]), CoreGaps(length=10)),
 )  # fmt: skip
+FILES = Files(number=3, bytes=70, version=19)
 
 
 def changed(core: bytes, length: int) -> CoreChanged:
@@ -37,15 +39,17 @@ def test_every_field_reaches_the_report() -> None:
     facts.record(changed(KEY, 20))
     facts.record(Problem(key=KEY, code="DISK", message="slow"))
     facts.set_title(KEY, "Films")
+    facts.set_files(KEY, FILES)
     (line,) = reports.changes((STATUS,))
     tracker = ReplicaTracker(lambda: 100.0)
     tracker.assign([KEY.hex()])
     tracker.record(decode(json.loads(json.dumps(line)), ReplicaStatus))
     (report,) = tracker.take()
     for name in ReplicaFacts.__struct_fields__:
-        expected = {"error": "DISK: slow", "attempts": 1, "title": "Films", "writer_seen_at": 99.0}.get(
-            name, getattr(STATUS, name)
-        )
+        expected = {
+            "error": "DISK: slow", "attempts": 1, "title": "Films", "writer_seen_at": 99.0,
+            "files": 3, "file_bytes": 70, "files_version": 19,
+        }.get(name, getattr(STATUS, name))  # fmt: skip
         assert getattr(report, name) == expected, name
         assert expected not in (0, "", None, ()), f"{name} has to be tested with a value"
     assert (report.key, report.phase, report.kind) == (KEY.hex(), Phase.COMPLETE, "drive")
@@ -67,6 +71,8 @@ def test_a_field_that_changed_is_reported_once(name: str) -> None:
             facts.set_title(KEY, "Films")
         case "writer_seen_at":
             facts.record(changed(KEY, 20))
+        case "files" | "file_bytes" | "files_version":
+            facts.set_files(KEY, FILES)
         case "gaps":
             status = replace(STATUS, gaps=())
         case _:

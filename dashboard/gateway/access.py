@@ -1,4 +1,5 @@
-"""Who may read a file: a user who is logged in, a token with the scope `read`, who has a link."""
+"""Who may read a file: a user who is logged in, a token with the scope `read`, who has a link; anyone, if the
+drive is public."""
 
 from __future__ import annotations
 
@@ -11,11 +12,13 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.http import urlencode
 
+from seederfarm.registry.models import Drive
 from seederfarm.registry.roles import VIEW
 from seederfarm.registry.services.file_links import read_link
 
 from ..api.access import READ
 from ..api.problems import ProblemError
+from ..public.limits import address_of, wait_of
 from .refusals import FRAGMENT, Refused, wants_page
 
 LINK: Final = "link"
@@ -30,6 +33,8 @@ class Visitor:
     """Those with the same name share a part of the gateway."""
     link: str = ""
     """The signed link that it came by; it then sees no other page of the farm."""
+    is_public: bool = False
+    """Whether it came without any of these, to a public drive."""
 
     def query(self, **values: str | int | None) -> str:
         """Parameters for another address of the same drive, with the link."""
@@ -58,12 +63,17 @@ async def admitted(
             raise Refused(error.status, "The token is refused", str(error), headers=error.headers) from None
         return Visitor(f"user {caller.user.pk}")
     user = await request.auser()
-    if user.is_authenticated and not on_files_origin(request):
-        if not await user.ahas_perm(VIEW):
-            raise Refused(
-                403, "You may not see files", "Your account has no role. An administrator gives one."
-            )
+    is_known = user.is_authenticated and not on_files_origin(request)
+    if is_known and await user.ahas_perm(VIEW):
         return Visitor(f"user {user.pk}")
+    if wait := wait_of(request):
+        raise Refused(
+            429, "Too many requests", "Wait a moment, or log in.", headers={"Retry-After": str(wait)}
+        )
+    if await Drive.objects.filter(key=key, public=True).aexists():
+        return Visitor(f"public {address_of(request).hex()}", is_public=True)
+    if is_known:
+        raise Refused(403, "You may not see files", "Your account has no role. An administrator gives one.")
     if wants_page(request) and FRAGMENT not in request.GET and not on_files_origin(request):
         return redirect_to_login(request.get_full_path())
     text = "Log in, send a token with the scope read, or use a link of the farm."

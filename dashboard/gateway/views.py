@@ -59,8 +59,12 @@ def of_a_path(view: View) -> Entry:
             drive = await Drive.objects.filter(key=key).afirst()
             if drive is None:
                 raise Refused(404, "This farm has no such drive", "It may have been removed.")
+            if visitor.is_public:
+                drive.label = ""  # what the farm calls it is for those who log in
             await release_database()
-            ask = Ask(key=key, path=f"/{path}", version=version, client=visitor.name)
+            ask = Ask(
+                key=key, path=f"/{path}", version=version, client=visitor.name, is_public=visitor.is_public
+            )
             reading = await Reading.open(settings.FARM.gateway_socket, ask)
             return await view(request, drive, f"/{path}", visitor, reading)
         except BaseException as error:
@@ -190,14 +194,15 @@ def _about(
     drive: Drive, path: str, visitor: Visitor, reading: Reading, addresses: pages.Addresses
 ) -> dict[str, Any]:
     """What pages of files have in common."""
+    is_outside = bool(visitor.link) or visitor.is_public
     return {
         "drive": drive,
         "facts": reading.facts,
         "root": addresses.of("files", "/"),
         "crumbs": addresses.crumbs(path),
         "name": path.rpartition("/")[2],
-        "frame_template": "dashboard/gateway/plain.html" if visitor.link else "dashboard/base.html",
-        "by_link": bool(visitor.link),
+        "frame_template": "dashboard/gateway/plain.html" if is_outside else "dashboard/base.html",
+        "is_public": visitor.is_public,
     }
 
 
@@ -231,7 +236,9 @@ def _with_query(request: HttpRequest, address: str) -> str:
 
 
 def _elsewhere(request: HttpRequest, key: str, path: str, visitor: Visitor) -> str:
-    """The same file at the origin that has files alone."""
+    """The same file at the origin that has files alone; that of a public drive needs no link."""
+    if visitor.is_public:
+        return _with_query(request, settings.FARM.files_origin + reverse_of("files", key, path))
     token = visitor.link or short_link(key, path, OWN_LINK, version=_version(request)).token
     query = request.GET.copy()
     query["link"] = token

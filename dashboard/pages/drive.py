@@ -30,11 +30,10 @@ def drive(request: HttpRequest, key: str) -> HttpResponse:
     if seen.of(request.user).is_new(found.pk):
         seen.mark(request.user, [found.pk])
     may_act = request.user.has_perm("registry.change_drive")
-    may_have_files = found.kind in ("", Drive.Kind.DRIVE) and bool(found.length)
     context = {
         "peers": peers_of(found, now),
         "demand": demand_of(found, now),
-        "may_have_files": may_have_files,
+        "may_have_files": found.may_have_files,
         "seen": reading.one(found, now),
         "drive": found,
         "may_act": may_act,
@@ -54,7 +53,7 @@ def act(request: HttpRequest, key: str) -> HttpResponse:
         case "resume" if services.resume([found], request.user):
             messages.success(request, "Resumed.")
         case "share" if edit_drive(found, {"public": True}, request.user):
-            messages.success(request, "Anyone with its key sees its public page now.")
+            messages.success(request, "Anyone with its key sees its public page and its files now.")
         case "unshare" if edit_drive(found, {"public": False}, request.user):
             messages.success(request, "Its page is private again; caches may keep it for a minute.")
         case _:

@@ -55,6 +55,8 @@ class Answer:
     proven_at: datetime | None
     observed_at: datetime | None
     kept_since: datetime
+    has_files: bool
+    """Whether the gateway may find files in it."""
     places: tuple[str, ...] | None
     """Of the copies that count. None: not shown."""
 
@@ -108,6 +110,7 @@ def answer_of(drive: Drive, now: datetime) -> Answer:
         proven_at=verdict.proven_at,
         observed_at=drive.observed_at,
         kept_since=drive.created_at,
+        has_files=drive.may_have_files,
         places=_places(good) if settings.FARM.public_places else None,
     )
 

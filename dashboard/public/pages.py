@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from functools import wraps
-from time import monotonic
 from typing import Final
 
 from django.conf import settings
@@ -21,23 +20,15 @@ from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
-from seederfarm.registry.buckets import Buckets, RateLimit
-from seederfarm.registry.logins import place_of
 from seederfarm.registry.models import Drive
 
 from ..pages.access import canonical
 from .answer import Answer, answer_of
 from .badge import svg_of
+from .limits import wait_of
 
 MAX_AGE: Final = 60
 """Seconds for which browsers and caches may keep an answer."""
-ASKED: Final = RateLimit(60, 1.0)
-"""Requests from one address (IPv6: a /64): one a second, and 60 at once. Ours."""
-MAX_COUNTED: Final = 10_000
-"""Addresses whose requests are counted. Ours."""
-
-asked: Final = Buckets(ASKED, MAX_COUNTED)
-"""Of all requests of the process."""
 
 Render = Callable[[Answer, str], tuple[str, str]]
 """Takes the address of the public page, returns body and media type."""
@@ -46,10 +37,9 @@ Render = Callable[[Answer, str], tuple[str, str]]
 def _served(render: Render) -> Callable[..., HttpResponse]:
     @wraps(render)
     def view(request: HttpRequest, key: str) -> HttpResponse:
-        address = place_of(str(request.META.get("REMOTE_ADDR") or ""))
-        if not asked.take(address, now := monotonic()):
+        if wait := wait_of(request):
             refused = HttpResponse("Too many requests.\n", status=429, content_type="text/plain")
-            refused.headers["Retry-After"] = str(round(asked.wait(address, now)) + 1)
+            refused.headers["Retry-After"] = str(wait)
             return refused
         drive = Drive.objects.filter(key=key, public=True).first()
         if drive is None:

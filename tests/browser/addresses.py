@@ -81,6 +81,8 @@ PAGES = (
     Shown(name="events", path="/events/"),
     Shown(name="audit", path="/audit/"),
     Shown(name="public", path="/p/{safe}/", account=""),
+    Shown(name="public-files", path="/drives/{safe}/files/", account=""),
+    Shown(name="public-preview", path="/drives/{safe}/preview/README.md", account=""),
     Shown(name="login", path="/login/", account=""),
     Shown(name="login-wrong", path="/login/", account="", opens="[type=submit].big",
           fills=(("#user", "anna"), ("#pass", "a wrong one"))),

@@ -61,7 +61,7 @@ class Connection:
                     found = await find(drive, ask.path, ask.version)
                 await self._answer(found.facts)
                 while (request := await self._next()) is not None:
-                    await self._serve(request, drive, found, ask.client)
+                    await self._serve(request, drive, found, ask)
             except TimeoutError:
                 error = ReadingFailed("unavailable", "It took too long to read this; try again.", retry=5)
                 await self._fail(error)
@@ -71,7 +71,7 @@ class Connection:
                 log.debug("a client was disconnected: %r", error)
 
     async def _serve(
-        self, request: Read | List | Zip | Ask, drive: OpenDrive, found: Found, client: str
+        self, request: Read | List | Zip | Ask, drive: OpenDrive, found: Found, ask: Ask
     ) -> None:
         try:
             if isinstance(request, List) and found.entry is None:
@@ -79,10 +79,10 @@ class Connection:
                     answer = await listing(found, request)
                 await self._answer(answer)
             elif isinstance(request, Read) and found.entry is not None:
-                with self._slots.taken_by(client):
+                with self._slots.taken_by(ask.client, is_public=ask.is_public):
                     await self._read(drive, found.entry, request)
             elif isinstance(request, Zip) and found.entry is None:
-                with self._slots.taken_by(client):
+                with self._slots.taken_by(ask.client, is_public=ask.is_public):
                     await self._zip(drive, found)
             else:
                 raise ReadingFailed("missing", "A folder is not a file.")

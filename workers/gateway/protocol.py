@@ -44,6 +44,8 @@ class Ask(msgspec.Struct, kw_only=True, tag="ask", forbid_unknown_fields=True):
     version: int | None = None
     client: str = ""
     """Who reads: each gets a part of the slots."""
+    is_public: bool = False
+    """Whether it is anyone: they get a part together, and each a smaller one."""
 
 
 class Read(msgspec.Struct, kw_only=True, tag="read", forbid_unknown_fields=True):

@@ -14,6 +14,10 @@ MAX_READERS: Final = 64
 Ours."""
 MAX_READERS_EACH: Final = 24
 """Of those, streams of one client: a browser opens six connections. Ours."""
+MAX_PUBLIC: Final = 24
+"""Of those, streams of all clients without a login: people of the farm have the rest. Ours."""
+MAX_PUBLIC_EACH: Final = 6
+"""Of those, streams of one address: a browser opens as many. Ours."""
 RETRY: Final = 5
 """Seconds after which a refused client may try again."""
 
@@ -25,24 +29,31 @@ class Slots:
         self._max_readers = max_readers
         self._max_each = max_each
         self._taken: Counter[str] = Counter()
+        self._public: Counter[str] = Counter()
+        """Those of clients without a login, which are in `_taken` too."""
 
     @property
     def taken(self) -> int:
         return self._taken.total()
 
     @contextmanager
-    def taken_by(self, client: str) -> Iterator[None]:
+    def taken_by(self, client: str, *, is_public: bool = False) -> Iterator[None]:
         """Context manager: one more stream of this client. Raises ReadingFailed if all are taken."""
         if self.taken >= self._max_readers:
             raise ReadingFailed(
                 "busy", "Too many files are read at once; try again in a moment.", retry=RETRY
             )
-        if self._taken[client] >= self._max_each:
+        if is_public and self._public.total() >= MAX_PUBLIC:
+            raise ReadingFailed("busy", "Too many visitors read files; try again in a moment.", retry=RETRY)
+        if self._taken[client] >= (min(MAX_PUBLIC_EACH, self._max_each) if is_public else self._max_each):
             raise ReadingFailed("busy", "You read too many files at once.", retry=RETRY)
-        self._taken[client] += 1
+        counted = (self._taken, self._public) if is_public else (self._taken,)
+        for streams in counted:
+            streams[client] += 1
         try:
             yield
         finally:
-            self._taken[client] -= 1
-            if not self._taken[client]:
-                del self._taken[client]
+            for streams in counted:
+                streams[client] -= 1
+                if not streams[client]:
+                    del streams[client]

@@ -228,6 +228,11 @@ class Drive(models.Model):
         """The first ten characters of the z-base-32 key."""
         return short_key(self.key_bytes)
 
+    @property
+    def may_have_files(self) -> bool:
+        """Whether it is a drive with content, as far as is known."""
+        return self.kind in ("", Drive.Kind.DRIVE) and bool(self.length)
+
     def clean(self) -> None:
         if (
             self.replicas_min is not None

@@ -11,8 +11,10 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.test import AsyncClient
 
+from dashboard.public import limits
 from hypercore.keys import encode_key
 from seederfarm.registry import roles
+from seederfarm.registry.buckets import Buckets
 from seederfarm.registry.models import Drive
 from seederfarm.settings import table
 
@@ -127,6 +129,11 @@ class Browser:
             return Answer(response, b"".join([part async for part in response.streaming_content]))
 
         return async_to_sync(fetch)()
+
+
+@pytest.fixture(autouse=True)
+def fresh_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "asked", Buckets(limits.ASKED, limits.MAX_COUNTED))
 
 
 @pytest.fixture

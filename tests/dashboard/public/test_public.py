@@ -15,8 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from dashboard.public import pages
-from dashboard.public.pages import ASKED, MAX_COUNTED
+from dashboard.public import limits
+from dashboard.public.limits import ASKED, MAX_COUNTED
 from seederfarm.registry.buckets import Buckets
 from seederfarm.registry.models import AuditEntry, Drive, Replica, Worker
 
@@ -33,7 +33,7 @@ SECRETS = ("fra", "hel", "zone of", "Coastal", "sound", "a note", "admin", "Bear
 
 @pytest.fixture(autouse=True)
 def fresh_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "asked", Buckets(ASKED, MAX_COUNTED))
+    monkeypatch.setattr(limits, "asked", Buckets(ASKED, MAX_COUNTED))
 
 
 def published(label: str = "Coastal Field Recordings") -> Drive:
@@ -129,7 +129,7 @@ def test_answers_are_kept_by_caches_and_change_with_the_drive() -> None:
 @pytest.mark.slow
 def test_an_address_gets_so_many_answers_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(pages, "monotonic", lambda: now[0])
+    monkeypatch.setattr(limits, "monotonic", lambda: now[0])
     where = address("badge", key_of("never seen"))
 
     def ask(host: str) -> int:

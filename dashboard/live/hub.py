@@ -27,7 +27,7 @@ leave connections of the database for pages. Ours."""
 MAX_WATCHERS: Final = 1000
 """Streams of all users. Ours."""
 MAX_TOPICS: Final = 4000
-"""Topics of all streams. Ours: each drive whose page is open has five, each row in view of a list one."""
+"""Topics of all streams. Ours: each drive whose page is open has eight, each row in view of a list one."""
 MAX_TOPICS_EACH: Final = 110
 """Topics of one stream. Ours: the longest list has 100 rows."""
 MAX_TEXT: Final = 32 << 20

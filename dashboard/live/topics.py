@@ -27,7 +27,7 @@ from ..reads import alerts, changes, drives, farm, minutes, peers, workers
 from ..reads import drive as reading
 from ..reads.frame import open_alerts, status
 
-DRIVE: Final = re.compile(r"drive\.([0-9a-f]{64})\.(verdict|copies|events|about|peers|title)")
+DRIVE: Final = re.compile(r"drive\.([0-9a-f]{64})\.(verdict|chips|copies|files|events|about|peers|title)")
 ROW: Final = re.compile(r"row\.([1-9][0-9]{0,17})")
 WORKER: Final = re.compile(r"worker\.([a-z0-9]{52})\.rates")
 RENEW: Final = timedelta(seconds=30)

@@ -33,7 +33,6 @@ def drive(request: HttpRequest, key: str) -> HttpResponse:
     context = {
         "peers": peers_of(found, now),
         "demand": demand_of(found, now),
-        "may_have_files": found.may_have_files,
         "seen": reading.one(found, now),
         "drive": found,
         "may_act": may_act,

@@ -66,6 +66,11 @@ class DrivePage:
     proof_wait: float
     """Seconds until its copies may be asked for proof again."""
 
+    @property
+    def may_be_drive(self) -> bool:
+        """Whether it is a drive, or may turn out to be one."""
+        return self.drive.kind in ("", Drive.Kind.DRIVE)
+
 
 def one(drive: Drive, now: datetime, *, with_events: bool = True) -> DrivePage:
     """Eight queries, seven without events."""

@@ -64,13 +64,23 @@ document.addEventListener('input', event => {
   }, TYPED)
 })
 
-/* Parts that take a moment, such as the files of a drive: asked for once the page is there. */
-$$('[data-load]').forEach(async el => {
-  try {
-    const answer = await fetch(el.dataset.load, { headers: { Accept: 'text/html' } })
-    if (answer.headers.get('X-Fragment')) el.innerHTML = await answer.text()
-  } catch { /* the link beside it works, or says why not */ }
-})
+/* Parts that take a moment, such as the files of a drive: asked for once they are on the page, and again, not
+   oftener than every 15 s, when a live fragment says that they are of something newer. */
+const AGAIN = 15_000
+const loads = new WeakMap()
+function load (el) {
+  const now = Date.now()
+  const before = loads.get(el)
+  if (before > now) return
+  const at = before === undefined ? now : Math.max(now, before + AGAIN)
+  loads.set(el, at)
+  setTimeout(async () => {
+    try {
+      const answer = await fetch(el.dataset.load, { headers: { Accept: 'text/html' } })
+      if (answer.headers.get('X-Fragment') && !inUse(el)) el.innerHTML = await answer.text()
+    } catch { /* the link beside it works, or says why not */ }
+  }, at - now)
+}
 
 /* Live fragments: one stream of events a page; after three failures the page is asked for every 15 s instead. */
 const SILENT = 45_000
@@ -93,10 +103,19 @@ function swap (topic, html) {
     /* what has the focus, or is being selected, stays under the hand */
     if (el.dataset.topic !== topic || inUse(el)) continue
     const mark = markOf(el)
-    /* what is this user's alone, such as a selection, stays in its place */
-    const kept = $$('[data-keep]', el)
+    /* what is this user's alone, such as a selection, and what was loaded stay in their places */
+    const kept = $$('[data-keep]', el).map(one => [one, one.scrollTop])
     el.innerHTML = html
-    for (const one of kept.reverse()) { const slot = $(`[data-slot="${one.dataset.keep}"]`, el); slot ? slot.replaceWith(one) : el.prepend(one) }
+    for (const [one, top] of kept.reverse()) {
+      const slot = $(`[data-slot="${one.dataset.keep}"]`, el)
+      if (slot) slot.replaceWith(one)
+      else if (!one.dataset.keep) el.prepend(one)
+      one.scrollTop = top
+      if (!slot || slot.dataset.of === one.dataset.of) continue
+      one.dataset.of = slot.dataset.of
+      load(one)
+    }
+    for (const one of $$('[data-load]', el)) if (!loads.has(one)) load(one)
     el.dispatchEvent(new CustomEvent('swapped', { bubbles: true }))
     if (markOf(el) !== mark) { reload.changed = true; refresh() }
   }
@@ -160,6 +179,7 @@ function open () {
     show()
   }
 }
+$$('[data-load]').forEach(load)
 if (document.body.dataset.live && topics().length) {
   open()
   setInterval(() => { show(); refresh() }, 5000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,9 +25,11 @@ from seederfarm.registry.models import Drive, Replica, Worker
 
 from ...seederfarm.registry.factories import key_of
 from ..conftest import member
-from ..farm import populate
+from ..farm import a_copy, a_drive, a_worker, populate
 
 pytestmark = pytest.mark.usefixtures("database")
+
+DRIVE_PARTS = ("verdict", "chips", "copies", "files", "events", "about", "title")
 
 
 def render_now(topics: list[str], now: datetime) -> dict[str, str]:
@@ -40,7 +43,7 @@ def test_a_fragment_is_what_the_page_shows(viewer: Client) -> None:
     before = timezone.now() - timedelta(minutes=30)
     Drive.objects.update(health_since=before, proven_at=before)
     Replica.objects.update(last_proven_at=F("last_proven_at") - timedelta(minutes=10))
-    of_drive = [f"drive.{drive.key}.{part}" for part in ("verdict", "copies", "events", "about", "title")]
+    of_drive = [f"drive.{drive.key}.{part}" for part in DRIVE_PARTS]
     rendered = render_now([*FARM, *of_drive], timezone.now())
     assert rendered.keys() == {*FARM, *of_drive}
     pages = "".join(
@@ -56,6 +59,48 @@ def test_a_fragment_is_what_the_page_shows(viewer: Client) -> None:
     for topic, text in rendered.items():
         assert f'data-topic="{topic}"' in pages
         assert text in pages, topic
+
+
+def test_files_come_to_a_page_that_was_opened_before_the_first_blocks(viewer: Client) -> None:
+    now, fragments = timezone.now(), Fragments(99)
+    drive = a_drive("Young", kind="", length=None, fork=None, byte_length=None, observed_at=None)
+    page = viewer.get(reverse("dashboard:drive", kwargs={"key": drive.key})).text
+    files, chips = f"drive.{drive.key}.files", f"drive.{drive.key}.chips"
+    assert known(re.findall('data-topic="([^"]+)"', page)).count(files) == 1
+    assert 'id="files"' in page and "data-load" not in page
+    before = fragments.render([files, chips], (), now)
+    assert "data-load" not in before[files] and before[files] in page
+    Drive.objects.filter(pk=drive.pk).update(kind="drive", length=10, fork=0)
+    after = fragments.render([files, chips], (), now)[files]
+    listing = reverse("dashboard:files", kwargs={"key": drive.key, "path": ""})
+    assert f'data-load="{listing}?fragment=1"' in after
+    assert after in viewer.get(reverse("dashboard:drive", kwargs={"key": drive.key})).text, (
+        "nor does a reload lack it"
+    )
+
+
+def test_loaded_files_are_asked_for_again_when_there_is_a_newer_version() -> None:
+    now, fragments = timezone.now(), Fragments(99)
+    drive = a_drive("Old", kind="drive")
+    topic = f"drive.{drive.key}.files"
+    seen = []
+    for change in ({}, {"length": 11}, {"fork": 1}):
+        Drive.objects.filter(pk=drive.pk).update(**change)
+        seen += re.findall('data-of="([^"]+)"', fragments.render([topic], [topic], now)[topic])
+    copy = a_copy(drive, a_worker("fra"), length=11, fork=1)
+    seen += re.findall('data-of="([^"]+)"', fragments.render([topic], [topic], now)[topic])
+    assert seen == ["0.10.0", "0.11.0", "1.11.0", "1.11.1"], copy
+
+
+@pytest.mark.parametrize("kind", ["core", "bee"])
+def test_what_turns_out_to_be_no_drive_loses_its_panel_of_files(kind: str) -> None:
+    now, fragments = timezone.now(), Fragments(99)
+    drive = a_drive("Young", kind="", length=None, fork=None)
+    topics = [f"drive.{drive.key}.files", f"drive.{drive.key}.chips"]
+    assert all("iles" in text for text in fragments.render(topics, (), now).values())
+    Drive.objects.filter(pk=drive.pk).update(kind=kind, length=10, fork=0)
+    after = fragments.render(topics, (), now)
+    assert after.keys() == set(topics) and not any("iles" in text for text in after.values())
 
 
 def test_what_is_no_topic_or_not_here_has_no_fragment() -> None:

@@ -14,7 +14,7 @@ from pytest_django import DjangoDbBlocker
 from .support import node, postgres, redis
 from .support.databases import FarmDatabase, migrated_once
 from .support.node import Publisher, Reader, Seeder, Testnet
-from .support.order import rank
+from .support.order import places
 from .support.postgres import Postgres
 from .support.redis import RedisServer
 from .support.require import require
@@ -39,9 +39,10 @@ STARTERS = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start other processes are slow; `./farm test --fast` leaves them out. Long files come
-    first."""
-    items.sort(key=lambda item: rank(item.nodeid))
+    """Tests that start other processes are slow; `./farm test --fast` leaves them out. Long files are
+    spread among the others."""
+    place = places(item.nodeid for item in items)
+    items.sort(key=lambda item: place[item.nodeid.partition("::")[0]])
     for item in items:
         parameters = getattr(item, "callspec", None)
         on_postgres = parameters is not None and parameters.params.get("farm_database") == "postgresql"

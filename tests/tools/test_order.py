@@ -1,20 +1,24 @@
-"""A whole run begins with what takes long."""
+"""The order of a whole run."""
 
 from __future__ import annotations
 
 import pytest
 
-from ..support.order import LONG, rank
+from ..support.order import LONG, LONG_UNTIL, places
 from ..support.paths import ROOT
 
 
-def test_whole_farms_come_before_peers_and_those_before_units() -> None:
-    units, peers, farms = (
-        "tests/farmwire/test_join.py::a",
-        "tests/e2e/test_live.py::b",
-        "tests/scenes/test_x.py::c",
-    )
-    assert sorted([units, peers, farms], key=rank) == [farms, peers, units]
+def test_long_files_are_spread_among_short_ones_and_end_before_them() -> None:
+    long = [f"tests/e2e/test_{number}.py" for number in range(10)] + ["tests/scenes/test_x.py"]
+    short = [f"tests/farmwire/test_{number}.py" for number in range(90)]
+    found = places(f"{file}::test_it" for file in [*short, *long])
+    order = sorted(found, key=lambda file: found[file])
+    assert sorted(order) == sorted([*short, *long])
+    assert order[0] == "tests/scenes/test_x.py", "the longest first"
+    where = [order.index(file) for file in long]
+    assert max(where) < LONG_UNTIL * len(order)
+    gaps = [after - before for before, after in zip(sorted(where), sorted(where)[1:], strict=False)]
+    assert min(gaps) > 4, "never many at once"
 
 
 @pytest.mark.parametrize("folder", LONG)

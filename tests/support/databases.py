@@ -7,16 +7,21 @@ import fcntl
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
+from django.core.management.color import no_style
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 
 from seederfarm.settings import base, env, table
+
+_STAYING: Final = {"django_migrations", "django_content_type", "auth_permission"}
+"""Tables that tests do not write to."""
 
 
 def migrated_once(path: Path, shared: Path) -> str:
@@ -84,7 +89,33 @@ class FarmDatabase:
             try:
                 yield
             finally:
-                call_command("flush", verbosity=0, interactive=False)
+                self._empty()
+
+    def _empty(self) -> None:
+        """As `manage.py flush`, which takes up to a second: it truncates every table and makes permissions
+        anew. Here only tables with rows are emptied, and permissions stay."""
+        ops = self.wrapper.ops
+        filled = " UNION ALL ".join(
+            f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {name})" for table, name in self._tables.items()
+        )
+        with transaction.atomic(), self.wrapper.cursor() as cursor:
+            cursor.execute(filled)
+            found = {table for (table,) in cursor.fetchall()}
+            for table in found:  # in any order: foreign keys are checked at the end
+                cursor.execute(f"DELETE FROM {self._tables[table]}")
+            sequences = [row for row in self._sequences if row["table"] in found]
+            for statement in ops.sequence_reset_by_name_sql(no_style(), sequences):
+                cursor.execute(statement)
+
+    @cached_property
+    def _tables(self) -> dict[str, str]:
+        """Those that tests write to, and how SQL names them."""
+        found = self.wrapper.introspection.django_table_names(only_existing=True, include_views=False)
+        return {table: self.wrapper.ops.quote_name(table) for table in sorted(set(found) - _STAYING)}
+
+    @cached_property
+    def _sequences(self) -> list[Any]:
+        return list(self.wrapper.introspection.sequence_list())
 
     def close(self) -> None:
         self.wrapper.close()

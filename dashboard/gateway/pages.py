@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from django.conf import settings
+from django.http import HttpRequest
 from django.urls import reverse
 
-from workers.gateway.protocol import Facts, Item, Listing
+from workers.gateway.protocol import MAX_SEARCH, Facts, Item, List, Listing, Order
 
 from .access import Visitor
 from .headers import is_text, media_type
@@ -103,6 +104,37 @@ def look_of(path: str) -> tuple[str, str]:
     return ("text", "description") if is_text(kind) else ("file", "description")
 
 
+def wanted_of(request: HttpRequest, limit: int) -> List:
+    """What of a folder is asked for: `after`, `sort` and `q` in the address. An order that there is not is
+    that of names."""
+    order: Order = next((known for known in get_args(Order) if known == request.GET.get("sort")), "name")
+    text = " ".join(request.GET.get("q", "")[:MAX_SEARCH].split())
+    return List(after=read_cursor(request.GET.get("after", "")), limit=limit, order=order, text=text)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A head by which a folder is sorted."""
+
+    word: str
+    href: str
+    direction: str
+    """`aria-sort`, or empty."""
+
+
+def columns(wanted: List, path: str, addresses: Addresses) -> dict[str, Column]:
+    """By name. Sizes begin with the largest."""
+    found = {}
+    for name, first, other in (("name", "name", "-name"), ("size", "-size", "size")):
+        order = other if wanted.order == first else first
+        given = None if order == "name" else order
+        is_now = wanted.order in (first, other)
+        direction = ("descending" if wanted.order.startswith("-") else "ascending") if is_now else ""
+        href = addresses.of("files", path, q=wanted.text, sort=given)
+        found[name] = Column(name.capitalize(), href, direction)
+    return found
+
+
 def cursor_of(listing: Listing) -> str:
     """Where the next page begins; empty on the last one."""
     if not listing.more or not listing.items:
@@ -121,7 +153,9 @@ def read_cursor(text: str) -> tuple[str, bool] | None:
     return (name[1:], name[0] == "d") if len(name) > 1 and "\0" not in name else None
 
 
-def as_json(listing: Listing, facts: Facts, folder: str, addresses: Addresses) -> dict[str, Any]:
+def as_json(
+    listing: Listing, facts: Facts, folder: str, addresses: Addresses, *, is_paged: bool
+) -> dict[str, Any]:
     """For programs. `href` has the name as it is, `name` has hidden characters escaped."""
     items = [
         {
@@ -139,7 +173,9 @@ def as_json(listing: Listing, facts: Facts, folder: str, addresses: Addresses) -
         "newest_version": facts.newest,
         "items": items,
         "left_out": listing.left_out,
-        "next": cursor_of(listing) or None,
+        "next": (cursor_of(listing) or None) if is_paged else None,
+        "more": listing.more,
+        "examined": listing.examined,
     }
 
 

@@ -24,7 +24,7 @@ from django.views.decorators.http import require_safe
 
 from seederfarm.registry.models import Drive
 from seederfarm.registry.services.file_links import short_link
-from workers.gateway.protocol import Ask, List
+from workers.gateway.protocol import Ask
 
 from ..streaming import release_database
 from . import pages
@@ -103,20 +103,29 @@ async def files(
 async def _folder(
     request: HttpRequest, drive: Drive, path: str, visitor: Visitor, reading: Reading
 ) -> HttpResponse:
-    after = pages.read_cursor(request.GET.get("after", ""))
     part = FRAGMENT in request.GET
-    listing = await reading.list(List(after=after, limit=pages.PART_ROWS if part else pages.ROWS))
+    wanted = pages.wanted_of(request, pages.PART_ROWS if part else pages.ROWS)
+    listing = await reading.list(wanted)
     reading.close()
     addresses = pages.Addresses(drive.key, visitor, _version(request))
     response: HttpResponse
     if wants_json(request):
-        response = JsonResponse(pages.as_json(listing, reading.facts, path, addresses))
+        response = JsonResponse(
+            pages.as_json(listing, reading.facts, path, addresses, is_paged=wanted.is_paged)
+        )
     else:
         context = {
             "rows": pages.rows(listing, path, addresses),
             "left_out": listing.left_out,
-            "next": addresses.of("files", path, after=pages.cursor_of(listing)) if listing.more else "",
-            "first": addresses.of("files", path) if after else "",
+            "next": addresses.of("files", path, after=pages.cursor_of(listing))
+            if listing.more and wanted.is_paged
+            else "",
+            "first": addresses.of("files", path) if wanted.after and wanted.is_paged else "",
+            "wanted": wanted,
+            "columns": pages.columns(wanted, path, addresses),
+            "here": addresses.of("files", path),
+            "examined": listing.examined,
+            "is_cut": listing.more and not wanted.is_paged,
             "zip": addresses.of("zip", path),
             **_about(drive, path, visitor, reading, addresses),
         }

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, ExitStack, aclosing
 from typing import Final
 
 import msgspec
@@ -17,7 +17,8 @@ from hypercore.errors import HypercoreError, InvalidContent
 from . import zips
 from .drives import Drives, OpenDrive
 from .failures import ReadingFailed, failed
-from .paths import Found, find, listing
+from .listing import listing
+from .paths import Found, find
 from .protocol import FRAME_HEAD, Answer, Ask, Begin, List, Read, Zip, encoder, requests
 from .runs import Chunk, stored_content
 from .slots import Slots
@@ -75,8 +76,11 @@ class Connection:
     ) -> None:
         try:
             if isinstance(request, List) and found.entry is None:
-                async with asyncio.timeout(FIND_TIMEOUT):
-                    answer = await listing(found, request)
+                with ExitStack() as stack:
+                    if not request.is_paged:  # takes as long as a file
+                        stack.enter_context(self._slots.taken_by(ask.client, is_public=ask.is_public))
+                    async with asyncio.timeout(FIND_TIMEOUT):
+                        answer = await listing(found, request)
                 await self._answer(answer)
             elif isinstance(request, Read) and found.entry is not None:
                 with self._slots.taken_by(ask.client, is_public=ask.is_public):

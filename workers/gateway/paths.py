@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from hypercore.drive import Drive, Entry
-from hypercore.errors import InvalidContent
 
 from .drives import OpenDrive
 from .failures import ReadingFailed
-from .protocol import MAX_ITEMS, MAX_LISTED_BYTES, Facts, Item, List, Listing
-
-MAX_LEFT_OUT = 10_000
-"""Broken entries after which a listing ends. Ours."""
+from .protocol import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +66,3 @@ async def _etag(drive: OpenDrive, entry: Entry) -> str:
         await blobs.update()
     place = f"{blobs.fork} {' '.join(map(str, map(int, entry.blob)))}".encode()
     return hashlib.blake2b(blobs.key + place, digest_size=16).hexdigest()
-
-
-async def listing(found: Found, wanted: List) -> Listing:
-    """A page of a folder. Bounded in items and bytes."""
-    items: list[Item] = []
-    left_out, size, more = 0, 0, False
-    limit = max(1, min(wanted.limit, MAX_ITEMS))
-
-    def broken(raw: bytes, error: InvalidContent) -> None:
-        nonlocal left_out
-        left_out += 1
-        if left_out > MAX_LEFT_OUT:
-            raise ReadingFailed("invalid", "The publisher wrote too many entries that cannot be read.")
-
-    below = found.view.readdir(found.facts.path, after=wanted.after, on_invalid=broken)
-    async with aclosing(below):
-        async for name, entry in below:
-            if len(items) >= limit or size > MAX_LISTED_BYTES:
-                more = True
-                break
-            items.append(_item(name, entry))
-            size += len(name.encode()) + len(items[-1].target.encode())
-    return Listing(items=items, more=more, left_out=left_out)
-
-
-def _item(name: str, entry: Entry | None) -> Item:
-    if entry is None:
-        return Item(name=name, kind="folder")
-    if entry.linkname:
-        return Item(name=name, kind="link", target=entry.linkname)
-    return Item(name=name, kind="file", size=entry.size)

@@ -21,6 +21,8 @@ MAX_LINE: Final = 1 << 20
 """Bytes of a request: a path may have 64 KiB, each of which JSON may write as six characters."""
 MAX_ANSWER: Final = 8 << 20
 """Bytes of an answer: a listing of MAX_LISTED_BYTES."""
+MAX_SEARCH: Final = 200
+"""Characters of a search in a folder. Ours."""
 MAX_ITEMS: Final = 1000
 """Items of one listing. Ours."""
 MAX_LISTED_BYTES: Final = 1 << 20
@@ -28,6 +30,8 @@ MAX_LISTED_BYTES: Final = 1 << 20
 FRAME_HEAD: Final = 4
 """Bytes of the size in front of a frame."""
 
+Order = Literal["name", "-name", "size", "-size"]
+"""Of a folder; with `-` from the end, or the largest first."""
 Code = Literal[
     "busy", "encrypted", "invalid", "missing", "no_drive", "rewritten", "too_large", "unavailable", "version"
 ]
@@ -57,6 +61,15 @@ class List(msgspec.Struct, kw_only=True, tag="list", forbid_unknown_fields=True)
     after: tuple[str, bool] | None = None
     """The last item of the page before: its name, and whether it is a folder."""
     limit: int = MAX_ITEMS
+    order: Order = "name"
+    """Any but `name` has one page: the first `limit` items."""
+    text: str = ""
+    """Only names with this in them, in small letters or capitals; one page too."""
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether names come as they are stored, page after page. Others are read as one."""
+        return self.order == "name" and not self.text
 
 
 class Zip(msgspec.Struct, kw_only=True, tag="zip", forbid_unknown_fields=True):
@@ -89,6 +102,8 @@ class Listing(msgspec.Struct, kw_only=True, tag="listing"):
     """Whether other items follow the last one."""
     left_out: int
     """Entries that do not decode."""
+    examined: int | None = None
+    """Names that were sorted or searched, where the folder has more than are."""
 
 
 class Begin(msgspec.Struct, kw_only=True, tag="begin"):

@@ -276,3 +276,32 @@ def test_without_a_gateway_there_is_a_reason(viewer_at: Browser, monkeypatch: py
 def test_only_reading_methods(viewer_at: Browser) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
         assert viewer_at.get("/files/notes.txt", method=method).status in (403, 405)
+
+
+def test_a_folder_is_sorted_and_searched_by_its_address(viewer_at: Browser) -> None:
+    def names(query: str) -> list[str]:
+        found = json.loads(viewer_at.get(f"/files/?format=json&{query}").body)
+        assert (found["next"], found["more"], found["examined"]) == (None, False, None)
+        return [item["name"] for item in found["items"]]
+
+    usual = names("")
+    assert names("sort=-name") == usual[::-1]
+    assert names("sort=-size")[:2] == ["big.txt", "clip.mp4"] and names("sort=-size")[-1] == "folder"
+    assert names("sort=size")[0] == "empty.txt"
+    assert names("q=CLIP") == ["clip.mp4"] and set(names("q=.txt&sort=size")) > {"notes.txt", "big.txt"}
+    for nonsense in ("sort=x", "sort=", "q=", "q=%20%20", f"sort={'-' * 9999}"):
+        assert names(nonsense) == usual, nonsense
+    assert names("q=" + "x" * 5000) == []
+
+
+def test_the_page_of_a_folder_has_links_to_sort_and_a_form_to_search(viewer_at: Browser) -> None:
+    page = viewer_at.get("/files/?version=16&sort=-size&q=%22%3Cb%3E", Accept="text/html").text
+    assert "No name in this folder has" in page and '"<b>' not in page
+    page = viewer_at.get("/files/?version=16&sort=-size&q=o", Accept="text/html").text
+    assert 'aria-sort="descending"><a class="sort" href="' in page
+    assert "sort=size" in unescape(page) and 'name="version" value="16"' in page
+    assert page.index("song.flac") < page.index("notes.txt")
+    part = viewer_at.get("/files/?fragment=1").text
+    assert "sort=-size" in unescape(part) and "<form" not in part
+    plain = viewer_at.get("/files/", Accept="text/html").text
+    assert 'aria-sort="ascending"' in plain and 'name="q"' in plain

@@ -13,7 +13,7 @@ from .flower.proxy import flower
 from .gateway import views as gateway
 from .live import stream
 from .metrics.page import metrics
-from .pages import account, alerts, bulk, charts, drive, drives, history, overview, sources, workers
+from .pages import account, alerts, bulk, charts, drive, drives, history, overview, plan, sources, workers
 from .pages.access import key_in_address
 from .public import pages as public
 
@@ -70,6 +70,7 @@ urlpatterns = [
     path("workers/", workers.workers, name="workers"),
     path("workers/<str:node_id>/", workers.worker, name="worker"),
     path("workers/<str:node_id>/charts/", charts.worker, name="worker_charts"),
+    path("plan/", plan.plan, name="plan"),
     path("sources/", sources.sources, name="sources"),
     path("sources/add/", sources.add, name="add_source"),
     path("sources/<int:pk>/", sources.change, name="change_source"),

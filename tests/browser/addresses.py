@@ -70,6 +70,8 @@ PAGES = (
     Shown(name="worker-lost", path="/workers/{pi-studio}/"),
     Shown(name="worker-draining", path="/workers/{pi-harbour}/", account="otto"),
     Shown(name="worker-pending", path="/workers/{ams-01}/"),
+    Shown(name="plan", path="/plan/", account="otto"),
+    Shown(name="plan-empty", path="/plan/", on_empty=True),
     Shown(name="sources", path="/sources/"),
     Shown(name="sources-empty", path="/sources/", on_empty=True),
     Shown(name="alerts", path="/alerts/", account="otto"),

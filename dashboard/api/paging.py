@@ -7,7 +7,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from django.db.models import F, OrderBy, Q, QuerySet
@@ -112,7 +112,7 @@ class Order:
                 raise ValueError
             if value is not None or not self.nullable:
                 value = self._checked(value)
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             raise wrong("query.cursor", "not a cursor of this list in this order") from None
         return value, pk
 
@@ -121,7 +121,7 @@ class Order:
             at = datetime.fromisoformat(value)
             if at.tzinfo is None:
                 raise ValueError
-            return at
+            return at.astimezone(UTC)  # PostgreSQL takes no offset above 16 hours
         if type(value) is not self.kind:
             raise ValueError
         if isinstance(value, int) and abs(value) > MAX_ID:

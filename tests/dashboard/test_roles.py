@@ -37,7 +37,7 @@ ACTS: dict[str, tuple[dict[str, Any], int]] = {
 """Acts of operators: what is posted, and the status of the answer."""
 OPEN = {"login", "logout", "theme", "api_docs"}
 """For everyone, with a login or without."""
-OF_OPERATORS = {"add", "flower", "plan"}
+OF_OPERATORS = {"add", "add_source", "change_source", "flower", "plan"}
 """Pages that viewers do not get."""
 TOKENS = {"metrics", "live"}
 """Answer a status of their own instead of the login page."""

@@ -14,7 +14,7 @@ from seederfarm.cli import main
 from ..support.paths import ROOT
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md")]
-SCRIPT = ("test", "lint", "fuzz", "bench")
+SCRIPT = ("test", "lint", "fuzz", "bench", "screenshots")
 """What `./farm` does itself. Options after these belong to pytest, fuzz and the benchmarks."""
 
 

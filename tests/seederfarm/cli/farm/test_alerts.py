@@ -35,7 +35,7 @@ def test_silences_are_made_listed_and_ended(home: FarmHome) -> None:
     home.lines("alerts", "silence", "--tag", "sound", "--rule", "drive.short", "--for", "1d")
     first, second = home.lines("alerts", "silences")
     assert (first["about"], first["reason"], first["by"]) == ("tides", "moving it", "cli")
-    assert second["about"] == "drive.short, tag sound"
+    assert second["about"] == "Copies below the minimum, tag sound"
     assert home.run("alerts", "silences", "--end", str(made["silence"])).returncode == 0
     assert len(home.lines("alerts", "silences")) == 1
     for wrong in (["--for", "1h"], ["--rule", "no.such", "--for", "1h"], ["--tag", "none", "--for", "1h"]):

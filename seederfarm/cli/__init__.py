@@ -58,6 +58,8 @@ FARM_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "tokens": ("seederfarm.cli.farm.tokens:tokens", "List, make and revoke tokens of the API."),
     "export": ("seederfarm.cli.farm.transfer:export", "Write all drives and sources to a file."),
     "import": ("seederfarm.cli.farm.transfer:import_file", "Register the drives and sources of such a file."),
+    "backup": ("seederfarm.cli.farm.backup:backup", "Back the farm up; it may run meanwhile."),
+    "restore": ("seederfarm.cli.farm.backup:restore", "Restore a farm from a backup."),
     "config": ("seederfarm.cli.farm.admin:config", "Show the farm's settings."),
     "dashboard": ("seederfarm.cli.farm.admin:dashboard", "Print the address of the farm's pages."),
     "shell": ("seederfarm.cli.farm.admin:shell", "Open a Python prompt with the farm's models."),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from django.core.exceptions import ValidationError
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .paging import MAX_ID, Text, wrong
+from .paging import MAX_ID, Text, Time, wrong
 from .problems import ProblemError
 from .shapes import Kind, SourceKind
 
@@ -80,7 +80,7 @@ class DriveGiven(Given):
     max_fork: Annotated[int, Field(ge=0, le=MAX_ID)] | None = Field(
         None, description="Copies follow rewritten histories up to it. Null: any."
     )
-    expires_at: AwareDatetime | None = Field(None, description="Removed then. Null: never.")
+    expires_at: Time | None = Field(None, description="Removed then. Null: never.")
     public: bool = Field(False, description="Whether anyone sees its page at /p/KEY/.")
 
     def changes(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from django.db.models import F, OrderBy, Q, QuerySet
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from .problems import ProblemError
 
@@ -35,6 +35,16 @@ def _storable(text: str) -> str:
         raise ValueError("a text has no half of a surrogate pair") from None
     return text
 
+
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time is between the years 1 and 9999") from None
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time of any zone, as databases store it: PostgreSQL takes no offset above 16 hours."""
 
 Text = Annotated[str, AfterValidator(_storable)]
 """What databases can store. JSON can spell more: `"\\ud800"`."""

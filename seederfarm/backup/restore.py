@@ -128,7 +128,7 @@ def _with_postgresql(
     farm: FarmSettings, source: Path, manifest: Manifest, names: list[str], *, replace_old: bool
 ) -> Restored:
     _refuse_files(farm.home, [farm.home / name for name in names], replace_old=replace_old)
-    os.environ["SEEDERFARM_DATABASE_POOL"] = "1"  # more of our own would count as another's
+    os.environ.update(SEEDERFARM_DATABASE_POOL="1")  # more of our own would count as another's
     _set_up(manifest)
     from django.db import connection, transaction
 

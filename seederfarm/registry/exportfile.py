@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import ValidationError
@@ -242,7 +242,10 @@ def _time(value: Any) -> datetime:
         raise ValueError("expected a time such as 2026-05-17T12:00:00+00:00") from None
     if at.tzinfo is None:
         raise ValueError("the time has no time zone")
-    return at
+    try:
+        return at.astimezone(UTC)  # PostgreSQL takes no offset above 16 hours
+    except OverflowError:
+        raise ValueError("the time is before the year 1 or after 9999") from None
 
 
 def _list_of(reader: Reader) -> Reader:

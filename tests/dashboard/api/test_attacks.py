@@ -85,9 +85,11 @@ def test_numbers_and_texts_beyond_all_bounds_are_refused(writer: ApiClient) -> N
     for body in (
         b'{"priority": 1e999}', b'{"priority": 99999999999999999999999}', b'{"max_fork": 1e30}',
         b'{"label": "\\ud800"}', b'{"label": NaN}', b'{"expires_at": "9999999-01-01T00:00:00Z"}',
+        b'{"expires_at": "9999-12-31T23:59:59-23:59"}',
         b'{"label": "a", "label": null}', b'{"pinned_workers": ["' + b"x" * 101 + b'"]}',
     ):  # fmt: skip
         assert writer("PATCH", f"drives/{key}", body).status in (400, 422), body
+    assert writer("PATCH", f"drives/{key}", {"expires_at": "2099-01-01T00:00:00+23:59"}).status == 200
 
 
 def test_what_is_private_and_what_is_not_here_look_alike_without_a_token() -> None:

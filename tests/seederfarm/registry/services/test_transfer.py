@@ -199,6 +199,7 @@ def test_what_is_known_stays_as_it_is_and_a_person_who_imports_it_wants_it() -> 
         '{"key": "%s", "added_manually": 1}',
         '{"key": "%s", "expires_at": "tomorrow"}',
         '{"key": "%s", "expires_at": "2030-01-01T00:00:00"}',
+        '{"key": "%s", "expires_at": "9999-12-31T23:59:59-23:59"}',
         '{"key": "%s", "pinned": "pi"}',
         '{"key": "%s", "sources": ["theirs"]}',
         '{"source": ""}',

@@ -52,7 +52,10 @@ class Visits:
         if place not in self._windows:
             farm = self.farm_of(shown)
             session = farm.session(shown.account) if shown.account else None
-            self._windows[place] = Visitor(self._browser, farm.address, session=session)
+            # Nothing moves: without a graphics card each frame costs as much as a page
+            self._windows[place] = Visitor(
+                self._browser, farm.address, session=session, reduced_motion="reduce"
+            )
         return self._windows[place]
 
     @contextmanager
@@ -73,7 +76,10 @@ class Visits:
                 visitor.page.wait_for_load_state("load")
             if "{safe}" in shown.path and visitor.page.locator("[data-load]").count():  # the one with files
                 visitor.page.locator("[data-load] .files").wait_for()
-            yield visitor
+            try:
+                yield visitor
+            finally:
+                visitor.page.goto("about:blank")  # a page that stays open stays live
 
     def __enter__(self) -> Visits:
         return self

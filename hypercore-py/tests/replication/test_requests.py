@@ -44,7 +44,7 @@ def test_parts_are_what_a_plain_writer_would_have_written(size: int, upgraded: b
 
 
 def peer() -> Any:
-    return SimpleNamespace(down=SimpleNamespace(inflight={}))
+    return SimpleNamespace(down=SimpleNamespace(inflight={}), muxer=SimpleNamespace(requested=0))
 
 
 def test_requests_are_found_by_number_and_peer() -> None:
@@ -64,7 +64,9 @@ def test_the_last_of_several_holders_is_known() -> None:
     for sent in several:
         table.add(sent)
     assert table.requests_for(7) == tuple(several)
+    assert [one.muxer.requested for one in peers] == [1, 1, 1]
     assert [table.remove(sent) for sent in (several[1], several[0], several[2])] == [False, False, True]
+    assert [one.muxer.requested for one in peers] == [0, 0, 0]
     assert table.requests_for(7) == ()
     assert len(table) == 0
     assert table.oldest() is None

@@ -45,10 +45,7 @@ CALM, ATTACKED = 3, 5
 """Drives that are brought to a reader in calm, and at most under attack. The best of each are compared:
 other processes delay some, and the first publisher looks for the engine before that is announced."""
 MEETING_SECONDS = 15
-"""A publisher that has not given its drive to the engine by then counts as not served. In six traced runs
-at a load of 15 on two cores each of 74 official peers had its connection within 0.4 s: no handshake was
-refused, no attempt repeated. What takes up to 10 s is the first drive after the attack has begun: until
-each attacker owes `SMALL_DEBT_SECONDS` (2.5 s of a processor in all), all take turns with the publisher."""
+"""A publisher that has not given its drive to the engine by then counts as not served."""
 MAX_SLOWDOWN = 2.0
 GROWTH_MB = 96
 RESERVE_MB = 128
@@ -154,10 +151,6 @@ def scene(testnet: Testnet, tmp_path: Path) -> Iterator[Scene]:
         yield Scene(attackers, farm, innocents, bootstrap, tmp_path)
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="a known fault: on idle cores the innocent wait up to 9 s and longer; the cause is being searched",
-)
 def test_five_hundred_attackers_cost_the_innocent_less_than_twice_the_time(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +207,7 @@ def test_five_hundred_attackers_cost_the_innocent_less_than_twice_the_time(
     assert attack["connections"] >= MIN_CONNECTIONS
     assert messages >= MIN_MESSAGES_PER_SECOND
     assert counts[-1]["datagrams"]
+    assert inf not in attacked
     assert min(attacked) < MAX_SLOWDOWN * min(calm)
     assert growth <= GROWTH_MB
     *others, longest = sorted(event["max_busy_ms"] for event in stats)

@@ -74,6 +74,8 @@ class Muxer:
         """Bytes of the blocks among them."""
         self.received = 0
         """The part of `useful` that served us: blocks that the peer gave."""
+        self.requested = 0
+        """Blocks that protocols have requested from the peer without an answer yet. Counted by them."""
         self.accounts = Accounts()
         """What protocols must remember of the peer when a channel is closed and opened again."""
         self.backlog_bytes = 0
@@ -168,6 +170,12 @@ class Muxer:
     def unanswered(self) -> int:
         """Channels opened here that the peer has neither opened nor rejected."""
         return len(self._unanswered)
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes of the current batch that are not processed yet."""
+        batch = self._batch
+        return 0 if batch is None else batch.end - batch.pos
 
     @property
     def channels(self) -> int:

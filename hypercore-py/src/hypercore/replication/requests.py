@@ -128,6 +128,7 @@ class InflightTracker:
         self._sent[sent.id] = sent
         sent.peer.down.inflight[sent.id] = sent.index
         if sent.index is not None:
+            sent.peer.muxer.requested += 1
             holders = self._holders.get(sent.index)
             if holders is None:
                 self._holders[sent.index] = [sent]
@@ -149,6 +150,7 @@ class InflightTracker:
         _delete(sent.peer.down.inflight, sent.id)
         if sent.index is None:
             return False
+        sent.peer.muxer.requested -= 1
         holders = self._holders[sent.index]
         if len(holders) > 1:
             holders.remove(sent)

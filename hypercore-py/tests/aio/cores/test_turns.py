@@ -11,6 +11,7 @@ import pytest
 from hypercore.aio.cores.debts import Debt
 from hypercore.aio.cores.turns import (
     ACTIVE_SECONDS,
+    ASSUMED_BLOCK_BYTES,
     DEBT_SHARE,
     DEBTORS_TURN_SECONDS,
     MAX_DEBT_SECONDS,
@@ -43,6 +44,7 @@ class Busy:
         self._useful = useful
         self._left = left
         self._done = 0
+        self.requested = self.unprocessed = 0
 
     def work(self, expired: Callable[[], bool]) -> bool:
         began = self._clock.now
@@ -289,3 +291,39 @@ def test_time_taken_away_while_work_is_measured_shortens_no_slice() -> None:
         assert all(taker.longest > 0.9 * SLICE_SECONDS for taker in both)
 
     asyncio.run(main())
+
+
+def wait_of_one_that_receives(requested: int) -> float:
+    """Seconds until a connection gets its turn that has received 4 MB of an unfinished message, among 300
+    others in less debt, if so many blocks were requested from it."""
+    waited: list[float] = []
+
+    class Receives(Busy):
+        def work(self, expired: Callable[[], bool]) -> bool:
+            waited.append(self._clock.now - began)
+            return False
+
+    began = 0.0
+
+    def start(clock: Clock, turns: Turns) -> None:
+        nonlocal began
+        for _ in range(300):
+            taker = Busy(clock)
+            turns.charge(taker, 1.5 * SMALL_DEBT_SECONDS)
+            turns.add(taker)
+        one, began = Receives(clock), clock.now
+        one.requested, one.unprocessed = requested, 64 * ASSUMED_BLOCK_BYTES
+        turns.charge(one, 5 * SMALL_DEBT_SECONDS)
+        turns.add(one)
+
+    simulate(start, 0.5)
+    return waited[0] if waited else 0.5
+
+
+def test_packets_of_requested_blocks_do_not_put_their_sender_behind_others() -> None:
+    assert wait_of_one_that_receives(requested=64) < ACTIVE_SECONDS
+
+
+def test_bytes_without_a_request_do() -> None:
+    assert wait_of_one_that_receives(requested=0) > 0.4
+    assert wait_of_one_that_receives(requested=2) > 0.4

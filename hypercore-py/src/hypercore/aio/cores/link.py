@@ -190,6 +190,14 @@ class Link:
         self._useful = (muxer.useful, muxer.useful_bytes, muxer.received)
         return Useful(muxer.useful - pieces, muxer.useful_bytes - size, muxer.received > received)
 
+    @property
+    def requested(self) -> int:
+        return self.muxer.requested
+
+    @property
+    def unprocessed(self) -> int:
+        return self.connection.held_bytes + self.muxer.unread_bytes
+
     def _charge(self, seconds: float) -> None:
         self.hub.turns.charge(self, seconds)
 

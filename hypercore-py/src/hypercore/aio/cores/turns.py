@@ -49,6 +49,11 @@ USEFUL_BYTE_SECONDS = 8e-9
 """Seconds for each byte of it on top of that. A block of 64 KiB costs another half of a millisecond, packets
 included."""
 
+ASSUMED_BLOCK_BYTES = 65536
+"""Bytes that a block has which is requested and not here yet: those of drives."""
+
+ASSUMED_BLOCK_SECONDS = USEFUL_SECONDS + ASSUMED_BLOCK_BYTES * USEFUL_BYTE_SECONDS
+
 
 class Useful(NamedTuple):
     """Useful work of one connection."""
@@ -62,6 +67,14 @@ class Useful(NamedTuple):
 
 class TurnTaker(Protocol):
     debt: Debt
+
+    @property
+    def requested(self) -> int:
+        """Blocks that were requested from the peer and that it has not answered yet."""
+
+    @property
+    def unprocessed(self) -> int:
+        """Bytes that were received and not processed yet."""
 
     def work(self, expired: Callable[[], bool]) -> bool:
         """Work until there is nothing to do or `expired()`. True if there is more to do."""
@@ -151,7 +164,7 @@ class Turns:
         """Run `work` of a taker in small debt before its turn, if this turn of the loop has time left: data
         that has just arrived is still in the processor's cache. `work` must not raise. The caller charges the
         time."""
-        if self._left <= 0 or self._working is not None or self._debts.owed(taker.debt) > SMALL_DEBT_SECONDS:
+        if self._left <= 0 or self._working is not None or self._owed(taker) > SMALL_DEBT_SECONDS:
             return
         now = self._clock()
         self._until = now + self._left
@@ -180,11 +193,23 @@ class Turns:
 
     def _enqueue(self, taker: TurnTaker) -> None:
         self._debts.advance(self._clock())
-        owed = self._debts.owed(taker.debt)
+        owed = self._owed(taker)
         if owed <= SMALL_DEBT_SECONDS:
             self._queues[0].push(taker, 0.0)  # in turns: useful work keeps debts at 0, however long it takes
         else:
-            self._queues[1 if owed <= MAX_DEBT_SECONDS else 2].push(taker, taker.debt.due)
+            self._queues[1 if owed <= MAX_DEBT_SECONDS else 2].push(taker, self._debts.clock + owed)
+
+    def _owed(self, taker: TurnTaker) -> float:
+        """The debt in seconds, less what requested blocks are worth that have arrived and are not counted.
+
+        Official peers send dozens of blocks in one message of megabytes. Its packets are charged as they
+        come, its blocks counted only when it is whole: without this a publisher would fall behind hundreds
+        of others in a little less debt, in the middle of its first message. The store's bound on received
+        bytes bounds what all connections get ahead."""
+        owed = self._debts.owed(taker.debt)
+        if owed > SMALL_DEBT_SECONDS:
+            owed -= ASSUMED_BLOCK_SECONDS * min(taker.requested, taker.unprocessed / ASSUMED_BLOCK_BYTES)
+        return max(0.0, owed)
 
     def _schedule(self) -> None:
         if self._scheduled:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+import threading
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -32,13 +33,30 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=F
 
 S = TypeVar("S", bound=Message)
 
+_known: Final[set[type[Message]]] = set()
+_learning: Final = threading.Lock()
+
 
 def decode(data: object, shape: type[S]) -> S:
-    """Decode parsed JSON as a `shape`. Raises MessageRejected (MALFORMED), which names the wrong field."""
+    """Decode parsed JSON as a `shape`. Raises MessageRejected (MALFORMED), which names the wrong field. Any
+    thread."""
+    if shape not in _known:
+        _learn(shape)
     try:
         return msgspec.convert(data, shape, strict=True)
     except msgspec.ValidationError as error:
         raise MessageRejected(RejectReason.MALFORMED, str(error)) from None
+
+
+def _learn(shape: type[Message]) -> None:
+    """Have msgspec look up the fields of a shape, and of those in it, in one thread.
+
+    It does so at the first use, and a second thread that uses the shape meanwhile ends the process: msgspec
+    0.22 follows the null pointer of a field that is not looked up yet."""
+    with _learning:
+        if shape not in _known:
+            msgspec.json.Decoder(shape)
+            _known.add(shape)
 
 
 def storable(text: str) -> str:

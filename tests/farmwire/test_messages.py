@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -395,3 +397,34 @@ def test_a_digest_alone_does_not_say_which_blocks_a_copy_has() -> None:
     ours = CoreGaps(length=20, runs=[1, 20], exact=False, digest="ab")
     assert covers(Holding(0, 20, 20, 12, (theirs,)), Holding(0, 20, 20, 12, (theirs,)))
     assert not covers(Holding(0, 20, 20, 12, (ours,)), Holding(0, 20, 20, 12, (theirs,)))
+
+
+FIRST_USES = """
+import sys, threading
+from farmwire.message import Message, decode
+
+sys.setswitchinterval(1e-6)
+FIELDS = {f"field_{number}": number for number in range(20)}
+for _ in range(40):
+    here, parts = {"__module__": __name__}, {f"part_{number}": "Inner" for number in range(20)}
+    Inner = type(Message)("Inner", (Message,), here | {"__annotations__": dict.fromkeys(FIELDS, "int")})
+    Outer = type(Message)("Outer", (Message,), here | {"__annotations__": parts})
+    together, made = threading.Barrier(8), []
+
+    def use():
+        together.wait()
+        made.append(decode(dict.fromkeys(parts, FIELDS), Outer))
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+"""
+
+
+def test_threads_that_are_the_first_to_decode_a_message_do_not_end_the_process() -> None:
+    """Two first reports at once ended control with a segmentation fault in msgspec."""
+    done = subprocess.run([sys.executable, "-c", FIRST_USES], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr.decode()

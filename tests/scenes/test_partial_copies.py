@@ -13,7 +13,8 @@ from ..support.waiting import eventually
 from .conftest import Scene
 
 BLOCKS = 100
-KEPT = [File(path="/note.txt", size=12), File(path="/a.bin", size=700_000)]
+KEPT = [File(path="/note.txt", size=12), File(path="/a.bin", size=7_000_000)]
+"""Most of the drive: the more of it is there, the sooner it is decided that no peer has the rest."""
 OLD = File(path="/video.bin", size=900_000)
 NEW = File(path="/video.bin", size=500_000, seed="another take")
 
@@ -31,9 +32,9 @@ def only_ours(scene: Scene) -> None:
 
 @pytest.mark.interop
 def test_two_workers_with_different_parts_complete_each_other_without_the_publisher(
-    scene: Scene, publisher: Publisher, new_reader: NewReader
+    embedded: Scene, publisher: Publisher, new_reader: NewReader
 ) -> None:
-    home, workers = scene
+    home, workers = embedded
     publisher.make("thing", "core")
     made = publisher.append("thing", [(f"block {number}", 3_000) for number in range(BLOCKS)])
     publisher.ask("join", name="thing")
@@ -46,7 +47,7 @@ def test_two_workers_with_different_parts_complete_each_other_without_the_publis
 
     workers.start("a")
     eventually(lambda: "a" in online(), timeout=60, what="a worker")
-    only_ours(scene)
+    only_ours(embedded)
     home.lines("add", key, "--replicas", "2")
     eventually(lambda: have(key, "a") == 60, timeout=60, what="the first part")
     workers.kill("a")
@@ -64,9 +65,9 @@ def test_two_workers_with_different_parts_complete_each_other_without_the_publis
 
 @pytest.mark.interop
 def test_what_a_writer_has_cleared_is_no_reason_to_wait_and_the_fullest_copy_stays(
-    scene: Scene, publisher: Publisher
+    on_postgres: Scene, publisher: Publisher
 ) -> None:
-    home, workers = scene
+    home, workers = on_postgres
     publisher.make("thing", "drive", "plain")
     publisher.put_all("thing", [*KEPT, OLD])
     publisher.ask("clear", name="thing", path=OLD.path)
@@ -75,7 +76,7 @@ def test_what_a_writer_has_cleared_is_no_reason_to_wait_and_the_fullest_copy_sta
     key = publisher.ask("describe", name="thing")["key"]
     workers.start("a")
     eventually(lambda: "a" in online(), timeout=60, what="a worker")
-    only_ours(scene)
+    only_ours(on_postgres)
     home.lines("add", key, "--replicas", "1", "--wait", "--timeout", "60")
     publisher.stop()
     (copy,) = copies(key).filter(phase="complete")

@@ -16,7 +16,7 @@ from redis import Redis
 from farmwire import tasks
 from farmwire.assignment import Assignment, AssignmentEntry
 from farmwire.report import Report
-from seederfarm.registry.models import Alert, Event, Worker
+from seederfarm.registry.models import Event, Worker
 
 from ...support.redis import RedisServer
 from ...support.waiting import eventually
@@ -96,7 +96,7 @@ def test_a_thief_of_a_workers_password_commands_no_worker_and_is_no_other_worker
     attempt(thief, "LPUSH", "farm:control", "work")
     reported = farm.wait_event("broker.refused", "bob", "publish" if on_old_redis(farm) else "celery.pidbox")
     assert reported.worker == bob
-    assert Alert.objects.filter(kind="broker.refused", worker=bob).exists()
+    farm.wait_alert("broker.refused", bob)
 
     # Reports he may write. They are not signed by whom they say.
     for sender in (alice, bob):
@@ -133,7 +133,7 @@ def test_a_thief_of_the_farms_own_password_still_cannot_sign(farm: Farm) -> None
         farm.wait_event("engine.refused", word)
     sender = body_of(again)[0][0]["from"]
     farm.wait_event("worker.refused", Worker.objects.get(node_id=sender).name, "replayed")
-    assert Alert.objects.filter(kind="worker.unknown").exists()
+    farm.wait_alert("worker.unknown")
     farm.wait_seen("alice", "bob")
     assert control.alive
     assert farm.row("alice").assignment_version < 10**6

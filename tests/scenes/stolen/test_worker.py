@@ -112,7 +112,7 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
         "an encoding that does not exist (",
     ):
         farm.wait_event("control.rejected", reason)
-    assert Alert.objects.filter(kind="control.rejected").exists()
+    farm.wait_alert("control.rejected")
     go_on(farm, "alice")
     after = executed(farm)
     for name in (*NEVER_BY_THE_CLOCK, "celery.backend_cleanup", "celery.chain"):
@@ -120,7 +120,7 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
     assert control.alive and farm.redis.client.llen(f"farm:{alices}") == 0
     assert "unsigned" not in farm.row("alice").refused_reason
     # What is well formed was taken, and is signed by nobody of the farm.
-    assert Alert.objects.filter(kind="worker.unknown").exists()
+    farm.wait_alert("worker.unknown")
 
     # A request to join of somebody else, taken out of the queue: not with this login.
     for queue in (tasks.JOIN_QUEUE, tasks.join_queue_of("0" * 16)):
@@ -140,7 +140,7 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
     assert bob.node_id not in str(farm.redis.client.acl_users())
     go_on(farm, "alice")
     assert int(farm.redis.client.info("memory")["used_memory"]) < 64 * MIB
-    assert Alert.objects.filter(kind="broker.refused", worker=bob).exists()
+    farm.wait_alert("broker.refused", bob)
     assert farm.wait_event("broker.refused", "bob", "command evalsha")
     assert farm.redis.client.zscore(budget.SUSPENDED_KEY, user_of(farm, bob))
 

@@ -17,7 +17,7 @@ from farmwire import tasks
 from farmwire.envelope import node_id, seal
 from farmwire.message import Message
 from hypercore.crypto import KeyPair
-from seederfarm.registry.models import Event, Worker
+from seederfarm.registry.models import Alert, Event, Worker
 from workers.state import State
 
 from ...support.control_processes import ControlPlane, WorkersOf
@@ -70,6 +70,13 @@ class Farm:
         event = found()
         assert event is not None
         return event
+
+    def wait_alert(self, kind: str, worker: Worker | None = None) -> None:
+        """Alerts follow their events."""
+        alerts = Alert.objects.filter(kind=kind)
+        if worker is not None:
+            alerts = alerts.filter(worker=worker)
+        eventually(alerts.all().exists, timeout=30, what=f"the alert {kind}")
 
     def refusals(self) -> list[dict[str, Any]]:
         return [entry for entry in self.redis.client.acl_log() if entry["reason"] != "auth"]

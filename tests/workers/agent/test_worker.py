@@ -116,11 +116,12 @@ def test_a_worker_serves_metrics_of_its_engine_and_is_ready(
     assert found["hypercore_total_bytes_downloaded"] == done.bytes
     for name in (
         "hyperswarm_nr_peers",
-        "hyperswarm_client_connections_opened",
         "dht_nr_nodes",
         "dht_streams",
     ):
         assert found[name] >= 1, name
+    opened = [found[f"hyperswarm_{side}_connections_opened"] for side in ("client", "server")]
+    assert sum(opened) >= 1, "either of the two may dial first"
     assert found["udx_total_bytes_received"] > done.bytes
     assert found["udx_total_packets_received"] > done.bytes / 1500
     assert found["udx_total_packets_transmitted"] > 10

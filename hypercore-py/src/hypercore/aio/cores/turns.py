@@ -53,6 +53,7 @@ ASSUMED_BLOCK_BYTES = 65536
 """Bytes that a block has which is requested and not here yet: those of drives."""
 
 ASSUMED_BLOCK_SECONDS = USEFUL_SECONDS + ASSUMED_BLOCK_BYTES * USEFUL_BYTE_SECONDS
+"""Seconds that such a block will take off a debt."""
 
 
 class Useful(NamedTuple):

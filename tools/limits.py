@@ -55,7 +55,7 @@ that we dial.
 |---|---|---|
 | announced blocks | 2 MiB for each channel | `replication.config.MAX_REMOTE_FIELD_BYTES`: the largest is dropped and asked for again |
 | incomplete frames, messages that wait | 16 MiB; 2 MiB before a channel is open, 256 KiB before the peer has authenticated | `aio.cores.holdings.MAX_INCOMING_BYTES`: bytes times seconds decide who is cut off |
-| packets that came early, or that nobody reads | 4 MiB | `udx.memory.MAX_RECEIVED_BYTES`, and 16 KiB for each stream |
+| packets that came early, or that no stream has read | 4 MiB | `udx.memory.MAX_RECEIVED_BYTES`, and 16 KiB for each stream |
 | answers, rejects and requests that wait, bytes not acknowledged | 17 MiB, and 0.8 MiB for each channel | `aio.cores.holdings.MAX_OUTGOING_BYTES` and one answer: then each has a fair part of half of that, and those that do not read are cut off |
 | messages for undecided channels | 1 MiB | `mux.undecided.MAX_ALL_BUFFERED_BYTES`, and 4 KiB for each connection |
 | channels | 5 KiB; one for each core stored | `aio.cores.corestore.MAX_ALL_CHANNELS` (320 MiB): no more for connections that have `MIN_CHANNELS` (64) |

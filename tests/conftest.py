@@ -23,7 +23,7 @@ from .support.seed_process import SeedProcess
 settings.register_profile("fast", deadline=None, max_examples=15)
 """That of `./farm test --fast`."""
 
-SERVERS = {"official_peers", "processes", "redis_program", "postgres_server", "networks"}
+SERVERS = {"browser", "official_peers", "processes", "redis_program", "postgres_server", "networks"}
 """Fixtures that start, or need, other processes."""
 STARTERS = {
     "subprocess",

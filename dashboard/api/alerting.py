@@ -98,8 +98,8 @@ class SilenceShape(BaseModel):
         return cls(
             id=item.pk,
             rule=item.rule or None,
-            worker=None if item.worker is None else WorkerRef.of(item.worker),
-            drive=None if item.drive is None else DriveRef.of(item.drive),
+            worker=WorkerRef.of_optional(item.worker),
+            drive=DriveRef.of_optional(item.drive),
             tag=None if item.tag is None else item.tag.name,
             reason=item.reason,
             by=item.actor,

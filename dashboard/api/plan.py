@@ -42,8 +42,8 @@ class MoveShape(BaseModel):
         move, drive, worker = found
         return cls(
             what=move.what,
-            drive=None if drive is None else DriveRef.of(drive),
-            worker=None if worker is None else WorkerRef.of(worker),
+            drive=DriveRef.of_optional(drive),
+            worker=WorkerRef.of_optional(worker),
             bytes=move.bytes,
             missing=move.missing,
             reason=move.reason,

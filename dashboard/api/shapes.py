@@ -29,6 +29,11 @@ class DriveRef(BaseModel):
         """The reference to a drive."""
         return cls(key=drive.z32, hex=drive.key, name=str(drive))
 
+    @classmethod
+    def of_optional(cls, drive: Drive | None) -> DriveRef | None:
+        """The reference to a drive, if there is one."""
+        return None if drive is None else cls.of(drive)
+
 
 class WorkerRef(BaseModel):
     """A worker that something else names."""
@@ -40,6 +45,11 @@ class WorkerRef(BaseModel):
     def of(cls, worker: Worker) -> WorkerRef:
         """The reference to a worker."""
         return cls(id=worker.node_id, name=worker.name)
+
+    @classmethod
+    def of_optional(cls, worker: Worker | None) -> WorkerRef | None:
+        """The reference to a worker, if there is one."""
+        return None if worker is None else cls.of(worker)
 
 
 class Copies(BaseModel):
@@ -247,8 +257,8 @@ class EventShape(BaseModel):
             kind=event.kind,
             severity=Severity(event.severity),
             text=event.text,
-            drive=None if event.drive is None else DriveRef.of(event.drive),
-            worker=None if event.worker is None else WorkerRef.of(event.worker),
+            drive=DriveRef.of_optional(event.drive),
+            worker=WorkerRef.of_optional(event.worker),
         )
 
 
@@ -286,8 +296,8 @@ class AlertShape(BaseModel):
             farm_does=alert.does,
             hint=alert.hint,
             count=alert.count,
-            drive=None if alert.drive is None else DriveRef.of(alert.drive),
-            worker=None if alert.worker is None else WorkerRef.of(alert.worker),
+            drive=DriveRef.of_optional(alert.drive),
+            worker=WorkerRef.of_optional(alert.worker),
             opened_at=alert.opened_at,
             last_seen_at=alert.last_seen_at,
             resolved_at=alert.resolved_at,

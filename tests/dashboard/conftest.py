@@ -9,6 +9,7 @@ from django.dispatch import Signal
 from django.test import Client
 
 from seederfarm.registry import roles, signals
+from seederfarm.registry.services import next_plan
 
 from ..seederfarm.registry.factories import make_user
 from ..support.databases import FarmDatabase
@@ -23,6 +24,7 @@ def no_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def nothing_cached() -> None:
     cache.clear()
+    next_plan.clear()
 
 
 def logged_in(user: User) -> Client:

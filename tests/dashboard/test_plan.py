@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.db import connection
 from django.test import Client
@@ -16,13 +14,6 @@ from seederfarm.registry.services import next_plan
 from .farm import a_copy, a_drive, a_worker, text_of
 
 pytestmark = pytest.mark.usefixtures("database")
-
-
-@pytest.fixture(autouse=True)
-def anew() -> Iterator[None]:
-    next_plan.clear()
-    yield
-    next_plan.clear()
 
 
 def test_operators_see_what_would_be_made_removed_and_finds_no_worker(operator: Client) -> None:

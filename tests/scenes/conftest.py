@@ -80,6 +80,16 @@ def new_workers(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> N
     return make
 
 
+@pytest.fixture
+def farm(tmp_path: Path, bootstrap: list[str]) -> Iterator[FarmHome]:
+    """`./farm up` as it comes, with heartbeats every second. The test starts it."""
+    made = FarmHome(tmp_path / "home", SEEDERFARM_BOOTSTRAP=",".join(bootstrap), SEEDERFARM_HEARTBEAT="1s")
+    try:
+        yield made
+    finally:
+        made.dispose()
+
+
 class Scene(NamedTuple):
     home: FarmHome
     workers: WorkersOf

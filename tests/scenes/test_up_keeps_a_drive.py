@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +13,6 @@ from ..support.published import publish_drive, read_drive
 from ..support.waiting import eventually
 
 FILES = [File(path="/three-megabytes.bin", size=3_000_000), File(path="/note.txt", size=12)]
-
-
-@pytest.fixture
-def farm(tmp_path: Path, bootstrap: list[str]) -> Iterator[FarmHome]:
-    made = FarmHome(tmp_path / "home", SEEDERFARM_BOOTSTRAP=",".join(bootstrap), SEEDERFARM_HEARTBEAT="1s")
-    try:
-        yield made
-    finally:
-        made.dispose()
 
 
 @pytest.mark.interop

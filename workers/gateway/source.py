@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from hypercore.aio.cores.session import Hypercore
+from hypercore.blocks import SourceView
 from hypercore.errors import BlockNotAvailable
 from hypercore.manifest import Manifest
 
@@ -218,33 +219,17 @@ class CoreReader:
         return local
 
 
-class ReadAhead:
+class ReadAhead(SourceView):
     """A view of a `CoreReader` for one reader of one file: keeps requests ahead of it, bounded in bytes."""
 
     def __init__(self, source: CoreReader) -> None:
-        self._source = source
+        super().__init__(source)
+        self._reader = source
         self._hinted: Sequence[int] = ()
         self._next = 0
         self._window = FIRST_AHEAD
         self.byte_range = source.byte_range
         self.peek = source.peek
-        self.update = source.update
-
-    @property
-    def key(self) -> bytes:
-        return self._source.key
-
-    @property
-    def length(self) -> int:
-        return self._source.length
-
-    @property
-    def fork(self) -> int:
-        return self._source.fork
-
-    @property
-    def manifest(self) -> Manifest | None:
-        return self._source.manifest
 
     def prefetch(self, indices: Sequence[int]) -> None:
         """The blocks that follow. They are requested as the reader comes near."""
@@ -252,17 +237,17 @@ class ReadAhead:
         self._request()
 
     async def get(self, index: int) -> bytes:
-        if self._source.has(index) and self._source.session is None:
-            return await self._source.get(index)
+        if self._reader.has(index) and self._reader.session is None:
+            return await self._reader.get(index)
         self._request(index)
-        block = await self._source.get(index)
-        fits = READ_AHEAD_BYTES // max(1, self._source.largest)
+        block = await self._reader.get(index)
+        fits = READ_AHEAD_BYTES // max(1, self._reader.largest)
         self._window = max(1, min(2 * self._window, fits, MAX_AHEAD))
         return block
 
     def _request(self, reached: int | None = None) -> None:
         """Request blocks until a window is ahead of the block that was reached."""
-        if self._source.session is None:
+        if self._reader.session is None:
             return  # the first block that is missing opens it
         hinted, at = self._hinted, 0
         if reached is not None and reached in hinted:
@@ -271,4 +256,4 @@ class ReadAhead:
         start = max(at, self._next)
         if start < until:
             self._next = until
-            self._source.request([index for index in hinted[start:until] if not self._source.has(index)])
+            self._reader.request([index for index in hinted[start:until] if not self._reader.has(index)])

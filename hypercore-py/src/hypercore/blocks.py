@@ -252,22 +252,11 @@ class CoreLog:
         self._core.append(blocks, self._key_pair)
 
 
-class DecryptingSource:
-    """The plain blocks of an encrypted core. A wrong key is not detected: it returns garbage."""
+class SourceView:
+    """The base of a source that reads blocks of another one, and has its key, length, fork and manifest."""
 
-    def __init__(self, source: BlockSource, encryption_key: bytes, *, compat: bool | None = None) -> None:
-        """`compat`: whether the core's key is a raw public key; None: detect it from the manifest."""
+    def __init__(self, source: BlockSource) -> None:
         self._source = source
-        self._encryption_key = encryption_key
-        self._compat = compat
-        self._cipher: BlockCipher | None = None
-        self.prefetch = prefetch_of(source)
-        self.peek: Peek | None = None
-        self.byte_range: ByteRange | None = None
-        if peek := peek_of(source):
-            self.peek = self._decrypting(peek)
-        if byte_range := byte_range_of(source):
-            self.byte_range = _without_padding(byte_range)
 
     @property
     def key(self) -> bytes:
@@ -286,10 +275,31 @@ class DecryptingSource:
         return self._source.manifest
 
     async def get(self, index: int) -> bytes:
-        return self._decrypt(index, await self._source.get(index))
+        return await self._source.get(index)
 
     async def update(self) -> bool:
         return await self._source.update()
+
+
+class DecryptingSource(SourceView):
+    """The plain blocks of an encrypted core. A wrong key is not detected: it returns garbage."""
+
+    def __init__(self, source: BlockSource, encryption_key: bytes, *, compat: bool | None = None) -> None:
+        """`compat`: whether the core's key is a raw public key; None: detect it from the manifest."""
+        super().__init__(source)
+        self._encryption_key = encryption_key
+        self._compat = compat
+        self._cipher: BlockCipher | None = None
+        self.prefetch = prefetch_of(source)
+        self.peek: Peek | None = None
+        self.byte_range: ByteRange | None = None
+        if peek := peek_of(source):
+            self.peek = self._decrypting(peek)
+        if byte_range := byte_range_of(source):
+            self.byte_range = _without_padding(byte_range)
+
+    async def get(self, index: int) -> bytes:
+        return self._decrypt(index, await self._source.get(index))
 
     def _decrypting(self, peek: Peek) -> Peek:
         def decrypting_peek(index: int) -> bytes | None:

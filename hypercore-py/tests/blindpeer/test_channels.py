@@ -62,12 +62,24 @@ class Owner:
         self.ended.append(reason)
 
 
-class Ends:
+class Joined:
+    """Two muxers, a and b, and the messages that each sent, in hex."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, list[str]] = {"a": [], "b": []}
+        self.pair = LinkedPair(tap=lambda side, message: self.sent[side].append(message.hex()))
+
+    def run(self) -> None:
+        while self.pair.step():
+            pass
+        assert self.pair.errors == []
+
+
+class Ends(Joined):
     """A client (a) and a server (b) that opens when it is asked to."""
 
     def __init__(self, hello: Hello | None = None, server_hello: Hello | None = None) -> None:
-        self.sent: dict[str, list[str]] = {"a": [], "b": []}
-        self.pair = LinkedPair(tap=lambda side, message: self.sent[side].append(message.hex()))
+        super().__init__()
         self.client_owner, self.owner = Owner(), Owner()
         self.answers: list[tuple[int, object]] = []
         self.servers: list[BlindPeerChannel] = []
@@ -88,11 +100,6 @@ class Ends:
     @property
     def server(self) -> BlindPeerChannel:
         return self.servers[-1]
-
-    def run(self) -> None:
-        while self.pair.step():
-            pass
-        assert self.pair.errors == []
 
 
 def case(name: str) -> dict[str, dict[str, object]]:
@@ -209,26 +216,14 @@ def test_a_hello_that_cannot_be_read_does_not_close_the_channel() -> None:
     assert len(owner.malformed) == 1 and owner.cores == [(NAMED, None)]
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.binary(max_size=60)), max_size=20))
-def test_garbage_on_a_channel_never_ends_the_connection(messages: list[tuple[int, bytes]]) -> None:
-    ends = Ends()
-    ends.run()
-    for type_id, payload in messages:
-        for side in ("a", "b"):
-            ends.pair.send_raw(side, b"\x01" + bytes([type_id]) + payload)
-    ends.run()
-    assert ends.client.opened and ends.server.opened
-
-
 # --- protomux-rpc
 
 
-class RpcEnds:
+class RpcEnds(Joined):
     """A client (a) of a server (b) with the methods that were recorded."""
 
     def __init__(self) -> None:
-        self.sent: dict[str, list[str]] = {"a": [], "b": []}
-        self.pair = LinkedPair(tap=lambda side, message: self.sent[side].append(message.hex()))
+        super().__init__()
         self.answers: list[tuple[int, bytes | RpcFailure]] = []
         self.replies: list[RpcReply] = []
         self.deleted: list[bytes] = []
@@ -257,11 +252,6 @@ class RpcEnds:
     def delete_core(self, value: Reader, reply: RpcReply, now: float) -> None:
         self.deleted.append(value.fixed32())
         reply.answer(b"\x01")
-
-    def run(self) -> None:
-        while self.pair.step():
-            pass
-        assert self.pair.errors == []
 
 
 CALLS = [c for c in load("blindpeer/rpc") if c["name"].startswith("call-") and c["name"] != "call-bad-answer"]
@@ -343,9 +333,13 @@ def test_calls_beyond_the_bounds_are_ignored() -> None:
     assert ends.answers == [(3, b"x")] and len(ends.replies) == MAX_UNANSWERED + 1
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=60)), max_size=20))
-def test_garbage_on_an_rpc_channel_never_ends_the_connection(messages: list[tuple[int, bytes]]) -> None:
-    ends = RpcEnds()
+@pytest.mark.parametrize("new_ends", [Ends, RpcEnds])
+@given(messages=st.lists(st.tuples(st.integers(0, 9), st.binary(max_size=60)), max_size=20))
+def test_garbage_on_a_channel_never_ends_the_connection(
+    new_ends: type[Ends | RpcEnds], messages: list[tuple[int, bytes]]
+) -> None:
+    ends = new_ends()
+    ends.run()
     for type_id, payload in messages:
         for side in ("a", "b"):
             ends.pair.send_raw(side, b"\x01" + bytes([type_id]) + payload)
@@ -356,9 +350,9 @@ def test_garbage_on_an_rpc_channel_never_ends_the_connection(messages: list[tupl
 # --- wakeup
 
 
-class WakeupEnds:
+class WakeupEnds(Joined):
     def __init__(self, *, key: bytes = GROUP, active: bool = True) -> None:
-        self.pair = LinkedPair()
+        super().__init__()
         self.hints: list[tuple[CoreRef, ...]] = []
         self.active: list[bool] = []
         self.closed: list[str] = []
@@ -374,11 +368,6 @@ class WakeupEnds:
         self.client.open(0, active=active)
         self.server.open(0)
         self.run()
-
-    def run(self) -> None:
-        while self.pair.step():
-            pass
-        assert self.pair.errors == []
 
 
 def test_a_peer_that_is_active_gets_hints() -> None:

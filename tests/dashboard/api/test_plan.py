@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from seederfarm.registry.models import Replica, Worker
@@ -13,13 +11,6 @@ from ..farm import a_copy, a_drive, a_worker
 from .client import ApiClient
 
 pytestmark = pytest.mark.usefixtures("database")
-
-
-@pytest.fixture(autouse=True)
-def anew() -> Iterator[None]:
-    next_plan.clear()
-    yield
-    next_plan.clear()
 
 
 def test_a_plan_names_drives_workers_and_reasons_and_changes_nothing(reader: ApiClient) -> None:

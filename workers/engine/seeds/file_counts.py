@@ -19,6 +19,7 @@ from hypercore.errors import HypercoreError, InvalidContent
 from hypercore.keys import encode_key
 
 from ..model.interfaces import CoreSession
+from .changed_drives import ChangedDrives
 from .title import Budget, StoredBlocks
 
 MAX_ENTRIES = 20_000
@@ -126,48 +127,27 @@ class FileCounts:
         self._is_wanted = is_wanted
         self._on_count = on_count
         self._clock = clock
-        self._loop = asyncio.get_running_loop()
-        self._due: dict[bytes, None] = {}
-        self._resting: dict[bytes, bool] = {}
-        """Keys counted lately, and whether they have changed since."""
-        self._wake = asyncio.Event()
+        self._drives = ChangedDrives(self._count, is_wanted=is_wanted, pause=PAUSE_SECONDS)
 
     def changed(self, key: bytes) -> None:
         """A drive changed; its files may have changed."""
-        if key in self._resting:
-            self._resting[key] = True
-        else:
-            self._due[key] = None
-            self._wake.set()
+        self._drives.changed(key)
 
     def discard(self, key: bytes) -> None:
         """The key is no longer seeded."""
-        self._due.pop(key, None)
+        self._drives.discard(key)
 
     async def run(self) -> None:
         """Run until cancelled. An error of one drive is logged and does not affect others."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._due:
-                key = next(iter(self._due))
-                del self._due[key]
-                if self._is_wanted(key):
-                    await self._count(key)
-                    await asyncio.sleep(PAUSE_SECONDS)
+        await self._drives.run()
 
-    async def _count(self, key: bytes) -> None:
-        self._resting[key] = False
+    async def _count(self, key: bytes) -> float:
         began = self._clock()
         try:
             files = await count_files(key, self._open_session)
         except Exception:
             log.exception("cannot count the files of %s", encode_key(key))
             files = None
-        self._loop.call_later(max(COUNT_INTERVAL, REST * (self._clock() - began)), self._rested, key)
         if self._is_wanted(key):
             self._on_count(key, files)
-
-    def _rested(self, key: bytes) -> None:
-        if self._resting.pop(key, False) and self._is_wanted(key):
-            self.changed(key)
+        return max(COUNT_INTERVAL, REST * (self._clock() - began))

@@ -19,6 +19,7 @@ from hypercore.keys import encode_key
 from hypercore.manifest import Manifest
 
 from ..model.interfaces import CoreSession
+from .changed_drives import ChangedDrives
 
 SOURCES = (("/index.json", "title"), ("/package.json", "name"))
 """Files that may hold a title, each with the name of the field. The first that has one counts."""
@@ -197,52 +198,31 @@ class Titles:
         self._open_session = open_session
         self._is_wanted = is_wanted
         self._on_title = on_title
-        self._loop = asyncio.get_running_loop()
         self._known: dict[bytes, Title] = {}
-        self._due: dict[bytes, None] = {}
-        self._resting: dict[bytes, bool] = {}
-        """Keys read within READ_INTERVAL, and whether they have changed since."""
-        self._wake = asyncio.Event()
+        self._drives = ChangedDrives(self._read, is_wanted=is_wanted, pause=READ_PAUSE)
 
     def changed(self, key: bytes) -> None:
         """A drive changed; its title may have changed."""
-        if key in self._resting:
-            self._resting[key] = True
-        else:
-            self._due[key] = None
-            self._wake.set()
+        self._drives.changed(key)
 
     def discard(self, key: bytes) -> None:
         """The key is no longer seeded."""
         self._known.pop(key, None)
-        self._due.pop(key, None)
+        self._drives.discard(key)
 
     async def run(self) -> None:
         """Run until cancelled. An error of one drive is logged and does not affect others."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._due:
-                key = next(iter(self._due))
-                del self._due[key]
-                if self._is_wanted(key):
-                    await self._poll(key)
-                    await asyncio.sleep(READ_PAUSE)
+        await self._drives.run()
 
-    async def _poll(self, key: bytes) -> None:
-        self._resting[key] = False
-        self._loop.call_later(READ_INTERVAL, self._rested, key)
+    async def _read(self, key: bytes) -> float:
         before = self._known.get(key)
         try:
             title = await read_title(key, self._open_session, before)
         except Exception:
             log.exception("cannot read the title of %s", encode_key(key))
-            return
+            return READ_INTERVAL
         if self._is_wanted(key) and (title.seen is not None or before is None):
             self._known[key] = title
             if before is None or title.text != before.text:
                 self._on_title(key, title.text)
-
-    def _rested(self, key: bytes) -> None:
-        if self._resting.pop(key, False) and self._is_wanted(key):
-            self.changed(key)
+        return READ_INTERVAL

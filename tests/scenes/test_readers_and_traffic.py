@@ -1,10 +1,9 @@
-"""A farm shows who is connected to a drive, how they are reached, how much was read, and its files."""
+"""A farm lists the readers of a drive, how they are connected, how much they read, and its files."""
 
 from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,6 @@ from ..support.published import publish_drive, read_drive
 from ..support.waiting import eventually
 
 FILES = [File(path="/three-megabytes.bin", size=3_000_000), File(path="/folder/note.txt", size=12)]
-
-
-@pytest.fixture
-def farm(tmp_path: Path, bootstrap: list[str]) -> Iterator[FarmHome]:
-    made = FarmHome(tmp_path / "home", SEEDERFARM_BOOTSTRAP=",".join(bootstrap), SEEDERFARM_HEARTBEAT="1s")
-    try:
-        yield made
-    finally:
-        made.dispose()
 
 
 @pytest.mark.interop

@@ -54,11 +54,11 @@ def one_round(bootstrap: Sequence[str], dead: int, *, official_first: bool) -> d
     try:
         [key] = live.ask("announce", topic=topic.hex(), count=1)["keys"]
         took: dict[str, float] = {}
-        for who in ("official", "ours") if official_first else ("ours", "official"):
-            if who == "official":
-                took[who] = client.ask("meet", topic=topic.hex(), key=key)["ms"] / 1000
+        for peer in ("official", "ours") if official_first else ("ours", "official"):
+            if peer == "official":
+                took[peer] = client.ask("meet", topic=topic.hex(), key=key)["ms"] / 1000
             else:
-                took[who] = asyncio.run(meet(bootstrap, topic, bytes.fromhex(key)))
+                took[peer] = asyncio.run(meet(bootstrap, topic, bytes.fromhex(key)))
         return took
     finally:
         live.dispose()
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(rounds, indent=1))
         return 0
-    for who in ("official", "ours"):
-        times = [took[who] for took in rounds]
-        print(f"{who:<9} median {statistics.median(times):5.1f} s ({min(times):.1f}–{max(times):.1f})")
+    for peer in ("official", "ours"):
+        times = [took[peer] for took in rounds]
+        print(f"{peer:<9} median {statistics.median(times):5.1f} s ({min(times):.1f}–{max(times):.1f})")
     return 0

@@ -1,4 +1,4 @@
-"""What every long answer does before it begins."""
+"""Releases the database connection before a long answer begins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def release_database() -> None:
 
 
 def release() -> None:
-    """The same, of this thread."""
+    """Give the database connection of this thread back."""
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()

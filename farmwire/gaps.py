@@ -1,4 +1,5 @@
-"""Which blocks a replica lacks, in bounded size, and whether other replicas of the key have them.
+"""Describes the blocks that a replica lacks, in bounded size, and whether other replicas of the key have
+them.
 
 A replica is described by the gaps of its cores: runs of missing blocks. Up to MAX_RUNS they are exact. Beyond
 that the core is divided into BUCKETS equal parts, each listed if any block of it is missing, so that blocks

@@ -1,4 +1,5 @@
-"""How a worker joins a farm: the operator's token, the worker's request, and the farm's answer.
+"""The messages by which a worker joins a farm: the operator's token, the worker's request, and the farm's
+answer.
 
 Where the farm makes broker accounts, the token's broker URL has a login that can only send the request and
 read the answer; otherwise it has the login that all workers share. The worker generates the password of its

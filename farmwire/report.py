@@ -28,7 +28,7 @@ Address = Annotated[str, Meta(max_length=60, pattern=r"^[0-9A-Fa-f.:\[\]]*$")]
 
 
 class Phase(StrEnum):
-    """What a worker does with a replica."""
+    """The phase of a replica on its worker."""
 
     ASSIGNED = "assigned"
     """It is in the assignment, and no engine has it yet, or the worker is paused."""
@@ -63,7 +63,7 @@ class HostStats(Message, frozen=True, kw_only=True):
 
 
 class Reach(Message, frozen=True, kw_only=True):
-    """How peers reach an engine, and how it reaches those that are connected."""
+    """The ways by which peers reach an engine, and it reaches the connected ones."""
 
     id: Key | None = None
     """Its public key. None: it does not run."""
@@ -114,7 +114,7 @@ class EngineStats(Message, frozen=True, kw_only=True):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):
-    """What a worker reports of itself in every interval."""
+    """The report of a worker about itself, in every interval."""
 
     at: Seconds
     name: Name
@@ -134,8 +134,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
 
 
 class ReplicaFacts(Message, frozen=True, kw_only=True):
-    """What an engine knows of a replica, and control keeps. This is the one list of these fields: the
-    engine's status inherits them, the agent passes them on, and control has columns for them (see
+    """The facts about a replica that an engine has and control stores. This is the one list of these fields:
+    the engine's status inherits them, the agent passes them on, and control has columns for them (see
     `registry.reported`)."""
 
     length: Count = 0
@@ -176,7 +176,7 @@ class ReplicaStatus(ReplicaFacts, frozen=True, kw_only=True):
 
 
 class ReplicaReport(ReplicaStatus, frozen=True, kw_only=True):
-    """The same for control."""
+    """The status of a replica at one moment, as control gets it."""
 
     observed_at: Seconds
 
@@ -205,7 +205,7 @@ class WorkerEvent(Message, frozen=True, kw_only=True):
 
 
 class Report(Message, frozen=True, kw_only=True):
-    """What a worker sends to control; each part may be absent."""
+    """A report to control; each part may be absent."""
 
     heartbeat: Heartbeat | None = None
     replicas: Annotated[list[ReplicaReport], Meta(max_length=MAX_REPLICAS)] = []

@@ -1,4 +1,4 @@
-"""What drives are used for: bytes served, and the peers of watched drives."""
+"""Reports about the use of drives: bytes served, and the peers of watched drives."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 It checks the names that code defines (modules, classes, functions, parameters, variables, attributes), split
 at underscores and capitals, and docstrings, also those below fields and constants. Names of tests are
-sentences: they are checked as docstrings are.
+sentences: they may have the words of docstrings, except "who".
 """
 
 from __future__ import annotations
@@ -42,8 +42,13 @@ IN_BOTH: Final = {
     **dict.fromkeys(("stranger", "strangers"), "peer"),
 }
 """Word to what to write instead, in names and docstrings."""
-IN_NAMES: Final = {
+IN_TEST_NAMES: Final = {
     **IN_BOTH,
+    **dict.fromkeys(("who", "whom", "nobodys"), "the peer, worker or user that"),
+}
+"""The same, in names of tests, which are sentences."""
+IN_NAMES: Final = {
+    **IN_TEST_NAMES,
     **dict.fromkeys(("say", "says"), "emit, log, report, print"),
     "complain": "log, report_error",
     **dict.fromkeys(("happened", "happening", "happenings"), "event"),
@@ -63,7 +68,7 @@ IN_NAMES: Final = {
     **dict.fromkeys(("allowance", "allowances"), "budget, limit"),
     **dict.fromkeys(("settle", "settles", "settled", "settling"), "what it does: finish, idle, stable"),
 }
-"""The same, in names alone."""
+"""The same, in other names."""
 PHRASES: Final = re.compile(r"look_?(up|ahead)|looks_like", re.IGNORECASE)
 """Parts of names that are terms of the field."""
 FIELDS: Final = frozenset({"note"})
@@ -120,7 +125,7 @@ def _in_names(node: ast.AST) -> Iterator[Finding]:
 
 
 def _in_name(name: str, line: int) -> Iterator[Finding]:
-    rejected = IN_BOTH if name.startswith("test_") else IN_NAMES
+    rejected = IN_TEST_NAMES if name.startswith("test_") else IN_NAMES
     for part in PART.findall(PHRASES.sub("", name)):
         if (instead := rejected.get(part.lower())) is not None:
             yield Finding(line, part.lower(), instead, name)

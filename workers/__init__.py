@@ -1,1 +1,1 @@
-"""What runs on a server or a Raspberry Pi: the seed engine, and the agent that lets a farm direct it."""
+"""The programs of a machine that keeps copies: the seed engine, and the agent that lets a farm direct it."""

@@ -39,7 +39,7 @@ class Rejected(Exception):
 
 
 class Rule(NamedTuple):
-    """What one queue may deliver."""
+    """The messages that one queue may deliver."""
 
     tasks: frozenset[str]
     max_bytes: int

@@ -177,7 +177,8 @@ def format_duration(seconds: float) -> str:
 
 
 def format_age(seconds: float) -> str:
-    """How long ago: `just now`, `5 min ago`, `3 days ago`; `in 5 min` for what is to come."""
+    """Format how long ago something was: `just now`, `5 min ago`, `3 days ago`; `in 5 min` for what is to
+    come."""
     if seconds < -5:
         return f"in {format_duration(-seconds)}"
     return "just now" if seconds < 45 else f"{format_duration(seconds)} ago"
@@ -192,7 +193,8 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
 
 
 def exact_size(count: int) -> str:
-    """As `parse_size` reads it, in the largest unit that it is a multiple of: `500 GB`, `64 MiB`, `7`."""
+    """Format bytes as `parse_size` reads them, in the largest unit that it is a multiple of: `500 GB`, `64
+    MiB`, `7`."""
     for unit, size in _EXACT_SIZES:
         if count and count % size == 0:
             return f"{count // size} {unit}"
@@ -200,7 +202,7 @@ def exact_size(count: int) -> str:
 
 
 def exact_duration(seconds: float) -> str:
-    """As `parse_duration` reads it: `15s`, `5m`, `1d`, `0.5s`."""
+    """Format seconds as `parse_duration` reads them: `15s`, `5m`, `1d`, `0.5s`."""
     if seconds and seconds == int(seconds):
         for unit in ("d", "h", "m"):
             if int(seconds) % _SECONDS[unit] == 0:

@@ -1,4 +1,4 @@
-"""Who calls: a Bearer token, within its scopes and the rights of its user."""
+"""Authenticates callers: a Bearer token, within its scopes and the rights of its user."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .problems import ProblemError, later
 
 TOKEN: Final = re.compile(r"sft_[\w-]{43}", re.ASCII)
 limit: Final = TokenLimit()
-"""Of all requests of the process."""
+"""The limit of requests of each token, for all requests of the process."""
 
 
 class Caller(NamedTuple):
-    """Who makes a request: a user, by one of its tokens."""
+    """The user and token that make a request."""
 
     user: User
     token: ApiToken
@@ -38,7 +38,8 @@ class Caller(NamedTuple):
         return ByToken(self.user, self.token.name)
 
     def check(self, scope: Scope, *permissions: str) -> None:
-        """Raises ProblemError (403) if the token has not this scope, or its user not these permissions."""
+        """Check scope and permissions. Raises ProblemError (403) if the token has not this scope, or its user
+        not these permissions."""
         if scope.value not in self.token.scopes:
             raise ProblemError(403, f"The token has no scope {scope.value!r}.")
         for permission in permissions:
@@ -46,7 +47,7 @@ class Caller(NamedTuple):
                 raise ProblemError(403, f"The user of the token has no permission {permission!r}.")
 
     def lasts(self) -> bool:
-        """Whether the token, its user and the right to look are as they were."""
+        """Whether the token is valid still, and its user active with the right to read."""
         token = ApiToken.objects.select_related("user").filter(pk=self.token.pk).first()
         if token is None or not token.is_valid(timezone.now()) or not token.user.is_active:
             return False

@@ -205,7 +205,7 @@ def change_rule(request: HttpRequest, kind: Annotated[Text, Path(max_length=40)]
 
 @router.get("/alerts/silences", response=PageOf[SilenceShape], auth=READ)
 def list_silences(request: HttpRequest) -> Any:
-    """List the silences that last."""
+    """List the silences that are in force."""
     return whole([SilenceShape.of(item) for item in silences.current(timezone.now())])
 
 
@@ -236,7 +236,7 @@ def end_silence(request: HttpRequest, silence: Id) -> Any:
 
 
 def channel_of(pk: int) -> AlertChannel:
-    """Raises ProblemError (404)."""
+    """Return a channel by number. Raises ProblemError (404)."""
     found = AlertChannel.objects.filter(pk=pk).first()
     if found is None:
         raise ProblemError(404, "No channel has this number.")
@@ -279,7 +279,7 @@ def delete_channel(request: HttpRequest, channel: Id) -> Any:
 
 @router.post("/alerts/channels/{channel}/test", response={202: TestShape}, auth=CHANGE)
 def test_a_channel(request: HttpRequest, channel: Id) -> Any:
-    """Have a test message sent. 409 for a channel that is off, or has tests waiting."""
+    """Send a test message. 409 for a channel that is off, or has tests waiting."""
     try:
         channels.send_test(channel_of(channel), caller_of(request).actor)
     except ValidationError as error:

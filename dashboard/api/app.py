@@ -1,4 +1,4 @@
-"""The operations together: errors, the OpenAPI document, addresses."""
+"""Assembles the API: operations, errors, the OpenAPI document, addresses."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def on_problem(request: HttpRequest, error: ProblemError) -> HttpResponse:
 
 @api.exception_handler(ValidationError)
 def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    """Name the fields; the values themselves are not repeated."""
+    """Answer wrong values with 422. The answer names the fields, and does not repeat the values."""
     errors = [
         {"field": ".".join(map(str, fault.get("loc", ())))[:200], "text": str(fault.get("msg", ""))[:300]}
         for fault in error.errors[:MAX_ERRORS]
@@ -118,7 +118,7 @@ def on_no_token(request: HttpRequest, error: AuthenticationError) -> HttpRespons
 
 @api.exception_handler(HttpError)
 def on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-    """Of ninja itself: a body that is no JSON."""
+    """Answer errors of ninja itself, such as a body that is not JSON."""
     return problem(error.status_code, "The body is not what the operation takes: JSON in UTF-8.")
 
 
@@ -138,6 +138,6 @@ def on_suspicious(request: HttpRequest, error: SuspiciousOperation) -> HttpRespo
 
 @api.exception_handler(Exception)
 def on_failure(request: HttpRequest, error: Exception) -> HttpResponse:
-    """In the log with its traceback, in the answer without it."""
+    """Log an unexpected error with its traceback, and answer 500 without it."""
     log.error("%s %s failed", request.method, request.path, exc_info=error)
     return problem(500, "Nothing of it was carried out. The reason is in the log of the farm.")

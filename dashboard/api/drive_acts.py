@@ -1,4 +1,4 @@
-"""Operations that change drives. On the router of `drives`: one address has one."""
+"""Operations that change drives, on the router of `drives`: an address has one router."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def change_drive(request: HttpRequest, key: Key, body: DriveGiven) -> Any:
 
 
 def workers_of(names: list[str]) -> list[Worker]:
-    """By ids or names. Raises ProblemError (422) for unknown ones."""
+    """Return workers by ids or names. Raises ProblemError (422) for unknown ones."""
     found = list(Worker.objects.filter(Q(node_id__in=names) | Q(name__in=names)))
     known = {worker.node_id for worker in found} | {worker.name for worker in found}
     errors = [
@@ -110,7 +110,7 @@ def resume_drive(request: HttpRequest, key: Key) -> Any:
 
 @router.post("/drives/{key:key}/prove", response={202: ProofShape}, auth=CHANGE)
 def prove_drive(request: HttpRequest, key: Key) -> Any:
-    """Have its complete copies prove themselves now; a drive once in five minutes."""
+    """Request proofs of its complete copies now; once in five minutes for each drive."""
     done = services.reverify([drive_of(key)], caller_of(request).actor)
     if done.skipped:
         raise ProblemError(429, "Its copies were asked for proof a moment ago.", headers=later(done.wait))

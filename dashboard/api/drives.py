@@ -96,7 +96,7 @@ def drive_of(key: str, rows: QuerySet[Any] | None = None) -> Any:
 
 
 def detail_of(key: str) -> DriveDetail:
-    """Eight queries at most."""
+    """Return a drive with what only its own address shows. Eight queries at most."""
     now = timezone.now()
     drive = drive_of(key, _complete())
     verdict = verdict_of(drive, now)
@@ -133,11 +133,11 @@ def list_peers(request: HttpRequest, key: Key) -> Any:
 
 @router.get("/drives/{key:key}/events", response=PageOf[EventShape], auth=READ)
 def list_drive_events(request: HttpRequest, key: Key, query: Query[PageQuery]) -> Any:
-    """What was recorded of it, the newest first."""
+    """Its events, the newest first."""
     return page_of_events(Event.objects.filter(drive=drive_of(key)), query)
 
 
 @router.get("/drives/{key:key}/days", response=PageOf[DayShape], auth=READ)
 def list_drive_days(request: HttpRequest, key: Key) -> Any:
-    """How it was on each of the last 90 days, today last."""
+    """Its states on each of the last 90 days, today last."""
     return whole([DayShape(**day._asdict()) for day in days_of(drive_of(key), timezone.now())])

@@ -1,4 +1,4 @@
-"""What operations take: bounded, and without unknown fields."""
+"""The bodies that operations take: bounded, and without unknown fields."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class DriveGiven(Given):
     public: bool = Field(False, description="Whether anyone sees its page at /p/KEY/.")
 
     def changes(self) -> dict[str, Any]:
-        """As services have them. Raises ProblemError (422) for copies that are null."""
+        """Return the values as services take them. Raises ProblemError (422) for copies that are null."""
         found = super().changes()
         if "copies" in found:
             copies = found.pop("copies")
@@ -141,7 +141,7 @@ class SourceGiven(SourceChanges):
 
 
 def invalid(error: ValidationError) -> ProblemError:
-    """What the registry says is wrong."""
+    """Return the answer to an error of the registry."""
     found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
     errors = [
         {"field": "body" if name in ("", "__all__") else f"body.{name}", "text": text[:300]}

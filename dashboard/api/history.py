@@ -68,7 +68,7 @@ def list_alerts(request: HttpRequest, query: Query[AlertQuery]) -> Any:
 
 
 def key_of(text: str) -> str:
-    """Raises ProblemError (422)."""
+    """Return a key in hex, from any spelling. Raises ProblemError (422)."""
     key = whole_key(text)
     if key is None:
         raise wrong("query.drive", "not a whole key")
@@ -105,7 +105,7 @@ def list_events(request: HttpRequest, query: Query[EventQuery]) -> Any:
 
 @router.get("/audit", response=PageOf[AuditShape], auth=READ)
 def list_audit(request: HttpRequest, query: Query[AuditQuery]) -> Any:
-    """List who did what, the newest first."""
+    """List actions of people and their tokens, the newest first."""
     rows = AuditEntry.objects.all()
     if query.action:
         rows = rows.filter(action=query.action)

@@ -56,7 +56,7 @@ class PeersShape(BaseModel):
 
     @classmethod
     def of(cls, found: Peers, until: datetime | None) -> PeersShape:
-        """What a page shows."""
+        """The shape of the peers of a drive."""
         return cls(
             known=found.known,
             asked_until=until if found.asked else None,

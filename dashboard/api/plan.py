@@ -19,7 +19,7 @@ router: Final = Router(tags=["farm"])
 
 
 class PlanQuery(Schema):
-    """How much is listed."""
+    """How many moves are listed."""
 
     limit: Annotated[int, Field(ge=0, le=LISTED)] = Field(100, description="Moves of each kind.")
 
@@ -38,7 +38,7 @@ class MoveShape(BaseModel):
 
     @classmethod
     def of(cls, found: NamedMove) -> MoveShape:
-        """Of a move of a plan."""
+        """The shape of a move of a plan."""
         move, drive, worker = found
         return cls(
             what=move.what,

@@ -64,7 +64,7 @@ class Shape(NamedTuple):
     text: str
     fields: list[Field]
     values: list[str]
-    """Of a word that has few."""
+    """The values of a word that has few."""
 
 
 class Reference(NamedTuple):

@@ -28,7 +28,7 @@ _kept: Final[OrderedDict[tuple[int, str], tuple[str, int, Any]]] = OrderedDict()
 
 
 def once(request: HttpRequest, work: Callable[[], Any]) -> Any:
-    """What `work` returns, or returned for the request before that had the same key and token.
+    """Return the answer of `work`, or the kept answer to an earlier request with the same key and token.
 
     Raises ProblemError: 422 for another request with that key, or a key that is too long.
     """

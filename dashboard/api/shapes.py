@@ -1,4 +1,4 @@
-"""What answers look like. Times are UTC in ISO 8601, sizes whole bytes, keys z-base-32 with hex beside."""
+"""The shapes of answers. Times are UTC in ISO 8601, sizes whole bytes, keys z-base-32 with hex beside."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class DriveShape(BaseModel):
 
     @classmethod
     def values(cls, drive: Any) -> dict[str, Any]:
-        """Of a drive with `reads.drives.with_columns`, its tags and pinned workers prefetched."""
+        """Values of a drive with `reads.drives.with_columns`, its tags and pinned workers prefetched."""
         return {
             "key": drive.z32,
             "hex": drive.key,
@@ -147,7 +147,7 @@ class DriveShape(BaseModel):
 
 
 class Offline(BaseModel):
-    """May the publisher go offline?"""
+    """Whether the publisher may go offline, and why."""
 
     safe: bool
     text: str
@@ -238,7 +238,7 @@ class DayShape(BaseModel):
 
 
 class EventShape(BaseModel):
-    """Something that happened."""
+    """An event of the flight recorder."""
 
     id: int
     at: datetime
@@ -307,7 +307,7 @@ class AlertShape(BaseModel):
 
 
 class AuditShape(BaseModel):
-    """What a person, or a token of theirs, has changed."""
+    """A change by a person, or by one of their tokens."""
 
     id: int
     at: datetime
@@ -363,7 +363,7 @@ class SourceShape(BaseModel):
 
     @classmethod
     def of(cls, source: Any) -> SourceShape:
-        """Of a source with `keys`, its tags prefetched."""
+        """The shape of a source with `keys`, its tags prefetched."""
         same = (
             "name", "kind", "enabled", "every", "shrink", "remove_unlisted", "remove_last_copies", "label",
             "required_tags", "priority", "replicas_min", "replicas_max", "keys", "listed", "refused", "held",
@@ -385,7 +385,7 @@ class SourceShape(BaseModel):
 
 
 class AddedShape(BaseModel):
-    """What became of a list of keys."""
+    """The result of adding a list of keys."""
 
     added: list[DriveRef]
     existing: list[DriveRef] = Field(description="Known before, and unchanged.")
@@ -394,13 +394,13 @@ class AddedShape(BaseModel):
 
 
 class ProofShape(BaseModel):
-    """Proofs were asked for."""
+    """The result of a request for proofs."""
 
     copies: int = Field(description="Complete copies that were asked.")
 
 
 class AcceptedShape(BaseModel):
-    """Held removals were carried out."""
+    """The result of accepting held removals."""
 
     removed: int
     kept: int = Field(description="Drives of which the farm has the only complete copies.")

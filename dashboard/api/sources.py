@@ -38,7 +38,7 @@ def _complete() -> QuerySet[Any]:
 
 
 def source_of(name: str, rows: QuerySet[Any] | None = None) -> Any:
-    """Raises ProblemError (404)."""
+    """Return a source by name. Raises ProblemError (404)."""
     found = (
         (Source.objects.all() if rows is None else rows).filter(name=name).first()
         if "\0" not in name
@@ -100,7 +100,7 @@ def delete_source(request: HttpRequest, name: Name) -> Any:
 
 @router.post("/sources/{name}/read", response={202: SourceShape}, auth=CHANGE)
 def read_source(request: HttpRequest, name: Name) -> Any:
-    """Have it read within seconds. 409 if it is switched off."""
+    """Read it within seconds. 409 if it is switched off."""
     if not read_soon(source_of(name), caller_of(request).actor):
         raise ProblemError(409, "It is switched off.")
     return Status(202, SourceShape.of(source_of(name, _complete())))

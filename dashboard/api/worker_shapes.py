@@ -123,7 +123,7 @@ class WorkerShape(BaseModel):
 
     @classmethod
     def values(cls, worker: Any, now: datetime) -> dict[str, Any]:
-        """Of a worker with `queries.with_load`."""
+        """Values of a worker with `queries.with_load`."""
         return {
             "id": worker.node_id,
             "status": of_worker(worker, now).word,
@@ -142,7 +142,7 @@ class WorkerShape(BaseModel):
 
 
 class Drain(BaseModel):
-    """What a drain has to do, or would have to."""
+    """The copies and bytes that a drain moves, or would move."""
 
     copies: int
     waiting: int = Field(description="Copies that too few other workers have.")

@@ -42,7 +42,7 @@ class WorkerQuery(PageQuery):
 
 
 def worker_of(text: str, rows: QuerySet[Any] | None = None) -> Any:
-    """By id or name. Raises ProblemError (404)."""
+    """Return a worker by id or name. Raises ProblemError (404)."""
     named = Q(node_id=text) | Q(name=text)
     found = list((Worker.objects.all() if rows is None else rows).filter(named)[:2])
     exact = [worker for worker in found if worker.node_id == text] or found
@@ -65,7 +65,7 @@ def list_workers(request: HttpRequest, query: Query[WorkerQuery]) -> Any:
 
 
 def detail_of(text: str) -> WorkerDetail:
-    """Three queries."""
+    """Return a worker with what only its own address shows. Three queries."""
     worker = worker_of(text, with_load(Worker.objects.all()))
     moves = worker.state in IN_FARM and 0 < worker.copies <= MAX_DRAINED
     return WorkerDetail(
@@ -122,7 +122,7 @@ def retire_worker(request: HttpRequest, worker: WorkerId, force: bool = False) -
 
 @router.post("/workers/{worker}/pause", response=WorkerDetail, auth=CHANGE)
 def pause_worker(request: HttpRequest, worker: WorkerId) -> Any:
-    """It keeps what it has and seeds nothing."""
+    """Pause it: it keeps its copies and seeds nothing."""
     found = worker_of(worker)
     services.set_paused([found], True, caller_of(request).actor)
     return detail_of(found.node_id)

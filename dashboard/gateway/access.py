@@ -1,5 +1,5 @@
-"""Who may read a file: a user who is logged in, a token with the scope `read`, who has a link; anyone, if the
-drive is public."""
+"""Authorises readers of a file: users that are logged in, tokens with the scope `read`, clients with a link;
+all clients, if the drive is public."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Visitor:
     """A client that may read one path."""
 
     name: str
-    """Those with the same name share a part of the gateway."""
+    """Name of its budget: clients with the same name share a part of the gateway."""
     link: str = ""
     """The signed link that it came by; it then sees no other page of the farm."""
     is_public: bool = False
@@ -47,7 +47,7 @@ class Visitor:
 async def admitted(
     request: HttpRequest, key: str, path: str, version: int | None
 ) -> Visitor | HttpResponseBase:
-    """Who asks, or where to log in. Raises Refused."""
+    """Return the visitor of a request, or a redirect to the login. Raises Refused."""
     token = request.GET.get(LINK)
     if token is not None:
         link = read_link(token)

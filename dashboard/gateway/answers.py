@@ -17,7 +17,7 @@ from .ranges import Span, matches, spans
 
 
 async def answer(request: HttpRequest, reading: Reading, path: str) -> HttpResponseBase:
-    """The answer to a GET or HEAD of a file that is called `path`. Raises CannotRead.
+    """Return the answer to a GET or HEAD of a file that is called `path`. Raises CannotRead.
 
     `reading` is closed here, or by the response."""
     facts = reading.facts

@@ -88,7 +88,7 @@ class Reading:
         self._left = length
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The bytes that were asked for. Raises Interrupted if some are missing."""
+        """Yield the requested bytes. Raises Interrupted if some are missing."""
         while self._left:
             chunk = await self._some(self._left)
             self._left -= len(chunk)

@@ -1,4 +1,4 @@
-"""What the pages of folders and previews show."""
+"""The data of the pages of folders and previews."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ def look_of(path: str) -> tuple[str, str]:
 
 
 def wanted_of(request: HttpRequest, limit: int) -> List:
-    """What of a folder is asked for: `after`, `sort` and `q` in the address. An order that there is not is
-    that of names."""
+    """Return the requested part of a folder: `after`, `sort` and `q` in the address. An unknown order is that
+    of names."""
     order: Order = next((known for known in get_args(Order) if known == request.GET.get("sort")), "name")
     text = " ".join(request.GET.get("q", "")[:MAX_SEARCH].split())
     return List(after=read_cursor(request.GET.get("after", "")), limit=limit, order=order, text=text)
@@ -123,7 +123,7 @@ class Column:
 
 
 def columns(wanted: List, path: str, addresses: Addresses) -> dict[str, Column]:
-    """By name. Sizes begin with the largest."""
+    """Return the heads of a listing. A click on the size begins with the largest."""
     found = {}
     for name, first, other in (("name", "name", "-name"), ("size", "-size", "size")):
         order = other if wanted.order == first else first
@@ -156,7 +156,7 @@ def read_cursor(text: str) -> tuple[str, bool] | None:
 def as_json(
     listing: Listing, facts: Facts, folder: str, addresses: Addresses, *, is_paged: bool
 ) -> dict[str, Any]:
-    """For programs. `href` has the name as it is, `name` has hidden characters escaped."""
+    """Return a listing for programs. `href` has the name as it is, `name` has hidden characters escaped."""
     items = [
         {
             "name": item.name,

@@ -51,7 +51,7 @@ class Refused(Exception):
         return cls(status, title, str(error), headers=retry)
 
     def response(self, request: HttpRequest) -> HttpResponse:
-        """Not to be called in the event loop: it renders a page."""
+        """Return the answer. It renders a page: call it outside the event loop."""
         if wants_json(request):
             body = {"status": self.status, "title": self.title, "detail": self.text}
             response: HttpResponse = JsonResponse(body, status=self.status)

@@ -43,7 +43,7 @@ Entry = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
 def of_a_path(view: View) -> Entry:
-    """Checks who asks, finds the drive, looks the path up, and answers what goes wrong. A key in another
+    """Authorises the client, finds the drive, looks the path up, and answers errors. A key in another
     spelling is redirected."""
 
     @wraps(view)

@@ -1,1 +1,1 @@
-"""Live updates: one stream of events a page, each fragment rendered once for all who watch it."""
+"""Live updates: one stream of events a page, each fragment rendered once for all its viewers."""

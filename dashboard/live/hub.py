@@ -42,7 +42,7 @@ class Full(Exception):
 
 
 class Watcher:
-    """One stream."""
+    """The stream of one page."""
 
     def __init__(self, topics: Collection[str]) -> None:
         self.topics = frozenset(topics)
@@ -86,7 +86,7 @@ class Hub:
 
     @property
     def topics(self) -> int:
-        """Number of topics that anyone watches."""
+        """Number of watched topics."""
         return len(self._count)
 
     def has_room(self, topics: Collection[str]) -> bool:

@@ -153,7 +153,7 @@ class Due:
     digest: int
     changed: bool
     since: datetime | None
-    """When the oldest of them was made. None: one of them never was."""
+    """Time of the oldest of them. None: one of them was never rendered."""
     render: Callable[[], Mapping[str, str]]
 
     def order(self) -> tuple[bool, float]:

@@ -42,7 +42,7 @@ QUEUES: Final = ("control", "reports", "join", "workers", "worker_reports")
 
 
 class FarmCollector(Collector):
-    """Thread-safe; `clock` is monotonic seconds."""
+    """Collects the numbers of the farm. Thread-safe; `clock` is monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -61,7 +61,7 @@ class FarmCollector(Collector):
             return self._kept
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: names need not be known before the first scrape."""
+        """Yield nothing: names need not be known before the first scrape."""
         return ()
 
 

@@ -77,5 +77,5 @@ def back_to(request: HttpRequest, otherwise: str) -> str:
 
 
 def key_in_address(key: str) -> str:
-    """How a stored key is written in an address."""
+    """Return a stored key (hex) as addresses have it."""
     return encode_key(bytes.fromhex(key))

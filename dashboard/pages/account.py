@@ -1,4 +1,4 @@
-"""Logging in and out, and the theme."""
+"""Login, logout, and the theme."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class RuleForm(forms.Form):
     channels = forms.ModelMultipleChoiceField(AlertChannel.objects.all(), required=False)
 
     def values(self, kind: str) -> dict[str, Any]:
-        """What `edit_rule` takes: only what the rule has."""
+        """Return the values for `edit_rule`: only those that the rule has."""
         rule, given = RULES[kind], dict(self.cleaned_data)
         if not rule.is_optional:
             del given["enabled"]
@@ -77,7 +77,7 @@ class ChannelForm(forms.Form):
     remind_every = DurationField(required=False, max_length=20)
 
     def values(self, *, keep_secret: bool) -> dict[str, Any]:
-        """What the services take. An empty secret stays as it is where there is one."""
+        """Return the values for the services. An empty secret stays as it is where there is one."""
         given = {**self.cleaned_data, "remind_every": self.cleaned_data["remind_every"] or 0}
         if keep_secret and not given["secret"]:
             del given["secret"]

@@ -49,7 +49,7 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
 
 @action(CHANGE)
 def silence(request: HttpRequest, pk: int) -> HttpResponse:
-    """Silence what the scope says of an alert: its rule, its worker, its drive."""
+    """Silence the chosen part of an alert: its rule, its worker, its drive."""
     alert = get_object_or_404(Alert.objects.select_related("drive", "worker"), pk=pk)
     form = SilenceForm(request.POST)
     parts = request.POST.get("scope", "").split()
@@ -141,7 +141,7 @@ def add_channel(request: HttpRequest) -> HttpResponse:
 
 @action(CHANGE)
 def change_channel(request: HttpRequest, pk: int) -> HttpResponse:
-    """Save, test, switch on or off, remove."""
+    """Save a channel, test it, switch it on or off, or remove it."""
     channel, actor = get_object_or_404(AlertChannel, pk=pk), request.user
     match request.POST.get("do"):
         case "test":

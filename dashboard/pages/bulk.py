@@ -1,4 +1,5 @@
-"""Actions on many drives of the list: what was selected, or all that match its filter. Asked first."""
+"""Actions on many drives of the list: those that are selected, or all that match its filter. A page asks
+first."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ MAX_COPIES: Final = 1000
 
 
 class BulkForm(forms.Form):
-    """What is to be done, and what that takes."""
+    """An action on several drives, and the values that it needs."""
 
     do = forms.ChoiceField(choices=[(name.value, name.value) for name in Act])
     copies_min = forms.IntegerField(required=False, min_value=1, max_value=MAX_COPIES)
@@ -39,7 +40,8 @@ class BulkForm(forms.Form):
     words = forms.CharField(required=False, max_length=100)
 
     def values(self, *, alone: int) -> bulk.Values:
-        """Raises ValidationError for what the action lacks, and for other words than those that delete."""
+        """Return the values of the action. Raises ValidationError if one is missing, or the words that
+        confirm a deletion are wrong."""
         given = self.cleaned_data
         name, written = Act(given["do"]), given["words"].strip().lower()
         if name is Act.COPIES and not (given["copies_min"] and given["copies_max"]):
@@ -58,7 +60,7 @@ class BulkForm(forms.Form):
 
 @action("registry.change_drive")
 def act(request: HttpRequest) -> HttpResponse:
-    """The question first; with `sure`, the action."""
+    """Show the question; with `sure`, carry the action out."""
     form = BulkForm(request.POST)
     try:
         if not form.is_valid():

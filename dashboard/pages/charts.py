@@ -19,19 +19,19 @@ from .access import page
 
 
 def farm_charts(request: HttpRequest, now: datetime) -> Charts:
-    """Of the overview, in the range that the address names."""
+    """Return the charts of the overview, in the range that the address names."""
     name = _chosen(request, "range", charts.RANGES, charts.USUAL)
     return drawn(("rates",), charts.of_farm(name, now), name, charts.RANGES)
 
 
 def worker_charts(request: HttpRequest, worker: Worker, now: datetime) -> Charts:
-    """Of a worker's traffic and machine, in the range that the address names."""
+    """Return the charts of a worker's traffic and machine, in the range that the address names."""
     name = _chosen(request, "range", charts.RANGES, charts.USUAL)
     return drawn(("rates", "cpu", "memory"), charts.of_worker(worker, name, now), name, charts.RANGES)
 
 
 def disk_charts(request: HttpRequest, worker: Worker, now: datetime) -> Charts:
-    """Of a worker's room, in the range that the address names."""
+    """Return the chart of a worker's room, in the range that the address names."""
     name = _chosen(request, "disk", charts.DISK_RANGES, charts.USUAL_DISK)
     return drawn(("disk",), charts.disk_of(worker, name, now), name, charts.DISK_RANGES)
 

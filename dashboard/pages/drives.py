@@ -49,7 +49,7 @@ def drives(request: HttpRequest) -> HttpResponse:
 
 @action(VIEW)
 def mark(request: HttpRequest) -> HttpResponse:
-    """The user has seen one drive, or all."""
+    """Mark one drive, or all, as seen by the user."""
     one = request.POST.get("seen", "")
     if one.isascii() and one.isdigit() and len(one) < 18:
         seen.mark(request.user, [int(one)])
@@ -60,7 +60,7 @@ def mark(request: HttpRequest) -> HttpResponse:
 
 @form_page("registry.add_drive")
 def add(request: HttpRequest) -> HttpResponse:
-    """Preview and add. What could not be read stays in the box."""
+    """`/drives/add/`: preview and add keys. Lines that cannot be read stay in the box."""
     form = AddDrivesForm(
         request.POST or None, request.FILES or None, initial={"keys": request.GET.get("keys", "")}
     )
@@ -77,7 +77,7 @@ def add(request: HttpRequest) -> HttpResponse:
 
 @action("registry.add_drive")
 def preview_keys(request: HttpRequest) -> HttpResponse:
-    """What adding the text of the box would do, as parts of the page: asked for while a person types."""
+    """Return the preview of the text in the box as parts of the page, while a person types."""
     text = request.POST.get("keys", "")
     shown = summary(preview(text.splitlines())) if text.strip() and len(text) <= MAX_TYPED else None
     response = render(request, "dashboard/_add_preview.html", {"seen": shown})

@@ -41,7 +41,7 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """With the way out for an account without a role, which sees no page."""
+    """The page for 403. It has the logout, for accounts without a role."""
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated or user.has_perm(VIEW):
         return _page(request, 403)
@@ -61,7 +61,7 @@ def failed(request: HttpRequest) -> HttpResponse:
 
 
 def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """A form without the token of this session: an old page, or another site."""
+    """The page for a form without the token of this session: it is from an old page, or another site."""
     title, text = "This form is too old", "Go back, load the page again, and send it once more."
     shown = {"status": 403, "phrase": "forbidden", "title": title, "text": text, **bare(request)}
     return render(request, "dashboard/error.html", shown, status=403)

@@ -31,7 +31,7 @@ class AddDrivesForm(KeyListForm):
 
     @property
     def values(self) -> dict[str, Any]:
-        """What `services.add_keys` takes beside the lines and the actor."""
+        """Return the arguments of `services.add_keys` beside the lines and the actor."""
         given = self.cleaned_data
         min_copies, max_copies, *_ = COPIES[given["copies"]]
         return {
@@ -44,7 +44,7 @@ class AddDrivesForm(KeyListForm):
         }
 
     def again(self, lines: Sequence[str]) -> AddDrivesForm:
-        """The same with only these lines in the box."""
+        """Return the form with only these lines in the box."""
         given = {name: self.data.get(name) for name in self.fields}
         form = AddDrivesForm({**given, "keys": "\n".join(lines)})
         form.is_valid()

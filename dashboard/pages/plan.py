@@ -15,7 +15,7 @@ from .access import form_page
 @require_safe
 @form_page("registry.change_drive")
 def plan(request: HttpRequest) -> HttpResponse:
-    """For operators: a dry run that is some seconds old at most. Nothing is changed."""
+    """Show operators a dry run that is some seconds old at most. Nothing is changed."""
     try:
         seen = shown(recent())
     except Unavailable:

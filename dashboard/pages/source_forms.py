@@ -96,7 +96,7 @@ class SourceForm(forms.Form):
 
     @property
     def others(self) -> list[Any]:
-        """The rest of them."""
+        """The other fields."""
         return [self[name] for name in self.fields if name not in self.MAIN]
 
     def clean_headers(self) -> dict[str, str]:
@@ -111,7 +111,7 @@ class SourceForm(forms.Form):
 
     @property
     def values(self) -> dict[str, Any]:
-        """What the services take. Secrets that were not written again are left out."""
+        """Return the values for the services. Secrets that were not entered again are left out."""
         given = dict(self.cleaned_data)
         given.pop("name", None)
         clear = given.pop("no_headers", False)
@@ -124,7 +124,7 @@ class SourceForm(forms.Form):
         return given
 
     def refuse(self, error: ValidationError) -> None:
-        """Show what a service found wrong, at its field."""
+        """Show a service's error at its field."""
         found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
         for name, texts in found.items():
             for text in texts:

@@ -24,7 +24,7 @@ EVENTS = 15
 
 @page
 def sources(request: HttpRequest) -> HttpResponse:
-    """All sources, and what they changed lately."""
+    """`/sources/`: all sources, and their recent changes."""
     changes = events(Event.objects.filter(kind__startswith="source."), EVENTS)
     context = {
         "seen": reading.listed(timezone.now()),

@@ -1,1 +1,1 @@
-"""Pages of drives that anyone may see, where an operator made them public."""
+"""Public pages of drives, which need no login."""

@@ -34,12 +34,12 @@ ANSWERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Of one drive at one moment."""
+    """The state of one drive at one moment."""
 
     key: str
     """z-base-32."""
     title: str
-    """What its publisher calls it. Empty: nothing is known."""
+    """The title that its publisher gave. Empty: unknown."""
     kind: str
     look: Look
     health: Health
@@ -85,7 +85,7 @@ class Answer:
 
 
 def answer_of(drive: Drive, now: datetime) -> Answer:
-    """Two queries."""
+    """Return the answer for a drive. Two queries."""
     copies = list(drive.replicas.select_related("worker"))
     verdict = verdict_of(drive, now, copies)
     claim, reason = ANSWERS[Health.SAFE if verdict.is_safe else verdict.health]

@@ -1,4 +1,4 @@
-"""How often one address may ask for what anyone may see."""
+"""Limits requests of one address to public pages."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MAX_COUNTED: Final = 10_000
 """Addresses whose requests are counted. Ours."""
 
 asked: Final = Buckets(ASKED, MAX_COUNTED)
-"""Of all requests of the process."""
+"""Requests of each address, over all requests of the process."""
 
 
 def address_of(request: HttpRequest) -> bytes:
-    """By which requests without a login are counted: sixteen bytes."""
+    """Return the address under which requests without a login are counted: sixteen bytes."""
     return place_of(str(request.META.get("REMOTE_ADDR") or ""))
 
 

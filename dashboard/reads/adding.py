@@ -16,7 +16,7 @@ SHOWN: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """After adding: where to go, and the lines that could not be read."""
+    """The result of adding: the page to show next, and the lines that could not be read."""
 
     href: str
     wrong: list[str]
@@ -33,7 +33,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What adding these keys would do; the first lines of it are shown."""
+    """The effect of adding some keys; its first lines are shown."""
 
     new: int
     text: str
@@ -43,7 +43,7 @@ class Summary:
 
 
 def summary(lines: Sequence[PreviewLine]) -> Summary:
-    """Those first that cannot be read."""
+    """Return the preview; lines that cannot be read come first."""
     count = {outcome: sum(line.outcome is outcome for line in lines) for outcome in Outcome}
     wrong = count[Outcome.MALFORMED]
     parts = []

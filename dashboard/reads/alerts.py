@@ -95,7 +95,7 @@ def _quiet(now: datetime) -> Q:
 
 
 def mark_of(now: datetime) -> str:
-    """A text that is another one when what the page lists has changed. Two queries.
+    """Return a text that differs when the listed alerts differ. Two queries.
 
     Not for how often an alert was noticed, which changes with each check."""
     rows = Alert.objects.filter(resolved_at__isnull=True).order_by("-pk")
@@ -108,7 +108,7 @@ def mark_of(now: datetime) -> str:
 
 
 def alerts_page(view: str, now: datetime) -> AlertsPage:
-    """A fixed number of queries."""
+    """Return the data of the page of alerts, in a fixed number of queries."""
     mark = mark_of(now)  # before the rest: a change in the meantime is one that the page does not show
     number = Alert.objects.aggregate(
         **{
@@ -158,7 +158,7 @@ def _looks(alerts: Sequence[Alert]) -> list[tuple[Alert, Look]]:
 
 
 def channels() -> list[ChannelRow]:
-    """Two queries."""
+    """Return the channels with the state of sending to each. Two queries."""
     waiting: dict[Any, list[Any]] = {}
     rows = AlertDelivery.objects.filter(state=AlertDelivery.State.WAITING).order_by("next_at")
     for channel, tries, next_at in rows.values_list("channel", "tries", "next_at")[:1000]:

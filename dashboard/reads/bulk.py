@@ -1,4 +1,4 @@
-"""What is asked before an action on many drives."""
+"""The question before an action on many drives."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BUTTONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a person is asked before many drives change."""
+    """The question before many drives change."""
 
     act: Act
     title: str
@@ -52,17 +52,17 @@ class Question:
     count: int
     named: list[Drive]
     guarded: list[Guarded]
-    """Some of those of which the farm has the fullest copy known."""
+    """Some of the drives of which the farm has the fullest known copy."""
     alone: int
-    """How many there are."""
+    """Number of such drives."""
     words: str
-    """What to write so that these go, too."""
+    """The words to enter so that these are deleted, too."""
     digest: str
-    """Of what is asked: another one when other drives, or other last copies, would be meant."""
+    """Digest of the question: it differs for other drives or other last copies."""
 
     @property
     def more(self) -> int:
-        """How many are not named."""
+        """Number of drives that are not named."""
         return self.count - len(self.named)
 
     @property
@@ -72,7 +72,7 @@ class Question:
 
 
 def question(act: Act, ids: Sequence[int], now: datetime) -> Question:
-    """Two queries, three for a removal."""
+    """Return the question for an action. Two queries, three for a removal."""
     named = list(Drive.objects.filter(pk__in=ids[:NAMED]).order_by("pk"))
     rows = Drive.objects.filter(pk__in=ids).exclude(state=Drive.State.REMOVING)
     guarded = last_copies(rows, now) if act is Act.REMOVE else []
@@ -92,7 +92,7 @@ def question(act: Act, ids: Sequence[int], now: datetime) -> Question:
 
 
 def words_for(alone: int) -> str:
-    """Return what must be written to delete so many last copies."""
+    """Return the words to enter to delete so many last copies."""
     return "delete the last copy" if alone == 1 else f"delete {alone:,} last copies"
 
 

@@ -1,4 +1,4 @@
-"""Which of the drives that are looked at changed: digests of all that their pages show."""
+"""Finds out which watched drives changed, by digests of all that their pages show."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _OF_COPY: Final = [
 
 
 def digests_of(keys: Collection[str]) -> dict[str, tuple[int, int]]:
-    """By key, of the drives that are registered: a number that changes with the drive, its copies or their
-    workers, and the id of its last event (0: none). Three queries.
+    """Return, by key, of the drives that are registered: a number that changes with the drive, its copies or
+    their workers, and the id of its last event (0: none). Three queries.
 
     The numbers are comparable within this process.
     """

@@ -96,17 +96,18 @@ class Plot:
 
 
 def of_farm(name: str, now: datetime) -> dict[str, Plot]:
-    """What all workers served and received. Empty: nothing was measured. One query in a minute."""
+    """Return the bytes that all workers served and received. Empty: nothing was measured. One query a
+    minute."""
     return _kept(f"charts:farm:{name}", lambda: _farm(RANGES[name], now))
 
 
 def of_worker(worker: Worker, name: str, now: datetime) -> dict[str, Plot]:
-    """Rates, processor and memory of one worker. One query in a minute."""
+    """Return rates, processor and memory of one worker. One query a minute."""
     return _kept(f"charts:{worker.pk}:{name}", lambda: _worker(worker, RANGES[name], now))
 
 
 def disk_of(worker: Worker, name: str, now: datetime) -> dict[str, Plot]:
-    """The content of a worker, and when its room is used up at its growth. Three queries in a minute."""
+    """Return the bytes of a worker's content, and when it is full at its growth. Three queries a minute."""
     return _kept(f"charts:{worker.pk}:disk:{name}", lambda: _disk(worker, DISK_RANGES[name], now))
 
 

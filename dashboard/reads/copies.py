@@ -49,7 +49,7 @@ class CopyFilter:
 
 
 def listed(given: CopyFilter) -> QuerySet[Replica]:
-    """The copies that fit, the newest first."""
+    """Return the copies that fit, the newest first."""
     found = Replica.objects.select_related("drive", "worker").order_by("-pk")
     if given.state:
         found = found.filter(STATES[given.state][3])

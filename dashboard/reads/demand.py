@@ -1,4 +1,4 @@
-"""How much a drive is read: the bytes that its copies have sent to peers."""
+"""The demand for a drive: the bytes that its copies have sent to peers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Demand:
 
 
 def demand_of(drive: Drive, now: datetime) -> Demand:
-    """One query."""
+    """Return the bytes served of a drive. One query."""
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     first = today - timedelta(days=DAYS - 1)
     rows = Sample.objects.filter(

@@ -1,4 +1,4 @@
-"""How far drains are, for lists of workers."""
+"""The progress of drains, for lists of workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_DRAINED: Final = 50_000
 
 
 def progress_of(workers: Iterable[Any]) -> dict[int, DrainProgress]:
-    """Of those that are being drained, by primary key. `workers` have `copies`."""
+    """Return the progress of draining workers, by primary key. `workers` have `copies`."""
     draining = [
         worker.pk
         for worker in workers

@@ -73,7 +73,7 @@ class DrivePage:
 
 
 def one(drive: Drive, now: datetime, *, with_events: bool = True) -> DrivePage:
-    """Eight queries, seven without events."""
+    """Return the data of the page of a drive. Eight queries, seven without events."""
     copies = list(drive.replicas.select_related("worker").order_by("worker__name"))
     verdict = verdict_of(drive, now, copies)
     shown = [(copy, of_copy(copy, drive, now)) for copy in copies]
@@ -107,7 +107,7 @@ def events_of(drive: Drive) -> list[tuple[Event, Look]]:
 
 
 def strip(days: Sequence[Day]) -> Strip | None:
-    """The worst of each day gives its colour."""
+    """Return the days as boxes: the worst state of a day gives its colour."""
     known = sum(day.known for day in days)
     if not known:
         return None

@@ -44,7 +44,7 @@ SHOWN: Final = (
     "health", "label", "title", "counted", "unfinished", "replicas_min", "replicas_max", "have_bytes",
     "total_bytes", "byte_length", "length", "peers", "served_bytes", "proven_at",
 )  # fmt: skip
-"""What a row is made of."""
+"""Fields of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class DriveList:
 
     @property
     def shown_states(self) -> list[tuple[Health, int]]:
-        """Those that any drive is in, and safe, the worst first."""
+        """The states that any drive is in, and safe, the worst first."""
         return [
             (each, self.by_health[each]) for each in WORST_FIRST if self.by_health[each] or each == "safe"
         ]
@@ -153,13 +153,13 @@ def _whole(text: str) -> int:
 
 
 def chosen(given: DriveFilter, seen: Seen) -> QuerySet[Drive]:
-    """All that match the filter."""
+    """Return the drives that match the filter."""
     found = narrowed(given, seen)
     return in_health(found, given.state) if given.state else found
 
 
 def narrowed(given: DriveFilter, seen: Seen | None = None) -> QuerySet[Drive]:
-    """By all but the state."""
+    """Return the drives that match the filter, in any state."""
     found = Drive.objects.all()
     if given.q:
         by_key = queries.drives_like(given.q, SEARCHED)
@@ -178,7 +178,7 @@ def narrowed(given: DriveFilter, seen: Seen | None = None) -> QuerySet[Drive]:
 
 
 def listed(given: DriveFilter, seen: Seen) -> DriveList:
-    """Four queries, and two more for a search."""
+    """Return a page of the list. Four queries, and two more for a search."""
     narrow = narrowed(given, seen)
     if given.is_narrowed:
         narrow = Drive.objects.filter(pk__in=narrow.values("pk"))
@@ -198,7 +198,7 @@ def listed(given: DriveFilter, seen: Seen) -> DriveList:
 
 
 def rows(ids: Sequence[int]) -> list[Any]:
-    """What the rows of these drives show, in the order of `ids`. One query."""
+    """Return the rows of these drives, in the order of `ids`. One query."""
     found = {drive.pk: drive for drive in with_columns(Drive.objects.filter(pk__in=ids))}
     here = [found[pk] for pk in ids if pk in found]
     for drive in here:
@@ -218,7 +218,7 @@ def _share(have: int | None, total: int | None) -> float | None:
 
 
 def with_columns(drives: QuerySet[Drive]) -> QuerySet[Any]:
-    """Annotate with what a row shows beside its own columns: copies, the fullest copy, peers."""
+    """Annotate drives with the values of a row that other tables have: copies, the fullest copy, peers."""
     here = Replica.objects.filter(drive=OuterRef("pk"), desired=True).order_by()
     best = here.order_by("-fork", "-have_blocks")
     found: QuerySet[Any] = queries.with_copies(drives).annotate(
@@ -251,6 +251,6 @@ def unwell(number: int) -> list[Drive]:
 
 
 def oldest_proof() -> datetime | None:
-    """Of all copies that count."""
+    """Time of the oldest proof of the copies that count."""
     at: datetime | None = Drive.objects.aggregate(at=Min("proven_at"))["at"]
     return at

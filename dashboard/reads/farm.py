@@ -36,7 +36,7 @@ IN_FARM: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """How things are, in a title and a sentence."""
+    """The state of the farm, in a title and a sentence."""
 
     look: Look
     title: str
@@ -68,7 +68,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """What needs a person."""
+    """An item that needs a person."""
 
     look: Look
     text: str
@@ -87,7 +87,7 @@ class WorkerLine:
     """Bytes that it may use."""
     drain: DrainProgress | None
     full: Forecast | None
-    """Where its room is used up soon."""
+    """When its room is used up, if that is soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Overview:
 
 
 def overview(now: datetime) -> Overview:
-    """Twelve queries, whatever the size of the farm."""
+    """Return the data of the overview. Twelve queries, whatever the size of the farm."""
     by_health = count_by_health(Drive.objects.all())
     counted = tallies(now)
     workers = with_tallies(Worker.objects.exclude(state=Worker.State.RETIRED), counted)
@@ -256,7 +256,7 @@ def _numbers(
 
 
 def served(since: datetime) -> float:
-    """Bytes that all workers sent to peers since then, as far as minutes are kept."""
+    """Return the bytes that all workers sent to peers since a time, as far as samples are kept."""
     rows = Sample.objects.filter(scope=Sample.Scope.WORKER, metric="bytes_up", at__gte=since)
     return float(rows.aggregate(n=Coalesce(Sum("total"), 0.0))["n"])
 

@@ -56,7 +56,7 @@ class Link:
     href: str
     is_current: bool
     is_main: bool
-    """In the bar at the bottom of a phone."""
+    """Whether it is in the bar at the bottom of a phone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What surrounds every page: the menu, the number of open alerts, the state of workers."""
+    """The menu, the number of open alerts, the state of workers."""
 
     name: str
     theme: str
@@ -89,7 +89,7 @@ class Frame:
 
 
 def bare(request: HttpRequest) -> dict[str, str]:
-    """What pages without the frame show: the farm's name, the theme, the command. No query."""
+    """Return the values of pages without the frame: the farm's name, the theme, the command. No query."""
     return {"name": settings.FARM.name, "theme": theme_of(request), "command": COMMAND}
 
 
@@ -100,7 +100,7 @@ def theme_of(request: HttpRequest) -> str:
 
 
 def frame(request: HttpRequest) -> Frame:
-    """Two queries. Kept for the request."""
+    """Return the frame of a page. Two queries; kept for the request."""
     kept: Frame | None = getattr(request, "farm_frame", None)
     if kept is None:
         kept = _load(request)
@@ -141,7 +141,7 @@ def open_alerts() -> int:
 
 
 def status() -> Status:
-    """Workers in the farm and what those that are online transfer. One query."""
+    """Return the number of workers and the rates of those that are online. One query."""
     rows = list(
         Worker.objects.filter(state__in=[Worker.State.ACTIVE, Worker.State.DRAINING])
         .order_by()

@@ -12,7 +12,7 @@ from seederfarm.registry.models.history import Severity
 
 
 class Look(NamedTuple):
-    """How a state looks: colour, symbol and word always appear together."""
+    """The look of a state: colour, symbol and word always appear together."""
 
     tone: str
     """Class that sets the colours: is-safe, is-work, is-wait, is-risk, is-fail, is-idle."""
@@ -52,7 +52,7 @@ def of_event(kind: str, severity: str) -> Look:
 
 
 def of_worker(worker: Worker, now: datetime) -> Look:
-    """The look of a worker at `now`: what matters most of its states."""
+    """Return the look of a worker at `now`: that of the worst of its states."""
     match worker.state:
         case Worker.State.PENDING:
             return Look("is-wait", "ask", "Wants to join")
@@ -74,7 +74,7 @@ def of_worker(worker: Worker, now: datetime) -> Look:
 
 
 def of_copy(copy: Replica, drive: Drive, now: datetime) -> Look:
-    """Of a copy with its worker."""
+    """Return the look of a copy with its worker."""
     phase = copy.phase
     if not copy.desired or phase in (Replica.Phase.REMOVING, Replica.Phase.REMOVED):
         return Look("is-idle", "gone", "Removing")

@@ -1,4 +1,4 @@
-"""What workers moved and used in the newest minute that all have reported: the next point of charts."""
+"""Traffic and load of workers in the newest minute that all have reported: the next point of charts."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class Measured(NamedTuple):
 
 
 class Minute(NamedTuple):
-    """What the farm and each of its workers moved and used."""
+    """Traffic and load of the farm and of each worker in one minute."""
 
     farm: Measured
     workers: dict[str, Measured]
-    """By id."""
+    """The values of each worker, by its id."""
 
     def of(self, node_id: str) -> Measured:
-        """Of a worker by its id; nothing is measured of others."""
+        """Return the values of a worker by its id; all are None if none were measured."""
         return self.workers.get(node_id, Measured(self.farm.at))
 
 
 def newest(now: datetime) -> Minute:
-    """Two queries in a minute."""
+    """Return the newest minute. Two queries a minute."""
     at = (int(now.timestamp()) - LATE) // MINUTE * MINUTE - MINUTE
     return cast(Minute, cache.get_or_set(f"minute:{at}", lambda: _load(at), 2 * MINUTE))
 

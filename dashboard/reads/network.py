@@ -26,7 +26,7 @@ _PUNCHABLE: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How peers reach a worker, in one word."""
+    """The way by which peers reach a worker, in one word."""
 
     tone: str
     icon: str
@@ -82,7 +82,7 @@ class FarmNetwork:
     punchable: int
     """Workers that need no hole, or let peers punch one."""
     addresses: list[str]
-    """Of the only worker that is heard."""
+    """Addresses of the worker, where only one is heard."""
     peers: int
     punched: int
     relayed: int
@@ -94,7 +94,7 @@ class FarmNetwork:
 
 
 def network_of(engine: Mapping[str, Any], *, in_farm: bool, is_stale: bool) -> Network:
-    """Of a worker's last heartbeat."""
+    """Return how peers reach a worker, from its last heartbeat."""
     found = Reachability.NOT_HEARD if is_stale else reachability_of(engine)
     if found is Reachability.NOT_HEARD and not in_farm:
         return Network("is-idle", "wifi_off", found)
@@ -102,7 +102,7 @@ def network_of(engine: Mapping[str, Any], *, in_farm: bool, is_stale: bool) -> N
 
 
 def reach_of(engine: Mapping[str, Any]) -> Reach | None:
-    """None: nothing was reported."""
+    """Return the panel of a worker; None if it reported nothing."""
     engines = engines_of(engine)
     if not engine.get("engines"):
         return None
@@ -134,8 +134,8 @@ def reach_of(engine: Mapping[str, Any]) -> Reach | None:
 def farm_network(
     workers: Iterable[tuple[str, datetime | None, Mapping[str, Any]]], since: datetime
 ) -> FarmNetwork:
-    """Of workers of the farm: name, time and engines of the last heartbeat. Those heard before
-    `since` count as silent."""
+    """Return the card of the farm. `workers`: name, time and engines of each last heartbeat. Workers heard
+    before `since` count as silent."""
     rows = list(workers)
     heard = [(name, engine) for name, seen, engine in rows if seen is not None and seen >= since]
     shown = {name: network_of(engine, in_farm=True, is_stale=False) for name, engine in heard}

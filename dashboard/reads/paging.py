@@ -22,6 +22,6 @@ class Counted(Paginator):  # type: ignore[type-arg]
 
 
 def first_pages(rows: QuerySet[Any], each: int) -> Counted:
-    """Of the first MAX_COUNTED rows."""
+    """Return the pages of the first MAX_COUNTED rows."""
     found = rows.order_by()[: MAX_COUNTED + 1].count()
     return Counted(rows, each, min(found, MAX_COUNTED), more=found > MAX_COUNTED)

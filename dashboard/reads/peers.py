@@ -30,9 +30,9 @@ class Peer:
     id: str
     """z-base-32."""
     ours: str
-    """Name of the worker of this farm that it is, if it says the truth; empty: no worker."""
+    """Name of the worker of this farm that reports to be this peer; empty: none."""
     worker: Worker
-    """Who reports it."""
+    """The worker that reports it."""
     way: str
     up: float
     down: float
@@ -46,7 +46,7 @@ class Peers:
     """The panel of a drive."""
 
     asked: bool
-    """Whether workers are asked. False: too many drives are looked at."""
+    """Whether workers are asked. False: too many drives are watched."""
     known: bool
     """Whether any has answered."""
     total: int
@@ -58,7 +58,7 @@ class Peers:
 
 
 def peers_of(drive: Drive, now: datetime) -> Peers:
-    """Two queries, one without peers."""
+    """Return the panel of a drive. Two queries, one without peers."""
     rows = CopyPeers.objects.filter(replica__drive=drive, replica__desired=True, at__gt=now - FRESH)
     lists = list(rows.select_related("replica__worker"))
     names = _names() if any(each.peers for each in lists) else {}
@@ -76,7 +76,7 @@ def peers_of(drive: Drive, now: datetime) -> Peers:
 
 
 def newest_lists(keys: Collection[str], now: datetime) -> dict[str, datetime]:
-    """When the newest list of each drive came. One query."""
+    """Return the time of each drive's newest list. One query."""
     rows = CopyPeers.objects.filter(replica__drive__key__in=keys, at__gt=now - 2 * FRESH).order_by()
     return dict(rows.values_list("replica__drive__key").annotate(at=Max("at")))
 

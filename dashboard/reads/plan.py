@@ -17,7 +17,7 @@ LOOKS: Final[dict[What, Look]] = {
     "assign": Look("is-work", "work", "New copy"),
     "release": Look("is-idle", "gone", "Copy to remove"),
 }
-"""What needs a person is first."""
+"""Moves that need a person come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Shown:
 
 
 def shown(plan: NextPlan) -> Shown:
-    """Two queries."""
+    """Return a plan with the moves that are listed. Two queries."""
     counted: Counter[What] = Counter()
     listed = []
     for move in plan.moves:

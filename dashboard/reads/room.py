@@ -16,7 +16,7 @@ FAR: Final = 5 * 365
 
 
 class Forecast(NamedTuple):
-    """When the room of a worker is used up at its growth of the last days, about."""
+    """An estimate when the room of a worker is used up, from its growth of the last days."""
 
     at: datetime
     days: float
@@ -48,7 +48,8 @@ class Forecast(NamedTuple):
 
 
 def forecast(worker: Worker, growth: float | None, now: datetime) -> Forecast | None:
-    """`growth`: bytes a day. None: it does not grow, or that is not known."""
+    """Return when a room is full at its growth (bytes a day); None if it does not grow, or that is not
+    known."""
     days = days_left(worker.free_bytes, growth)
     if days is None or growth is None:
         return None
@@ -56,7 +57,8 @@ def forecast(worker: Worker, growth: float | None, now: datetime) -> Forecast | 
 
 
 def room_of(worker: Worker) -> int:
-    """Bytes that a worker may use for content: its quota, else what it has and what is free. 0: not known."""
+    """Return the bytes that a worker may use for content: its quota, else the bytes that it has and those
+    that are free. 0: not known."""
     if worker.quota_bytes is not None:
         return worker.quota_bytes
     if worker.capacity_bytes:

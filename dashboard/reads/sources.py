@@ -38,7 +38,7 @@ class SourceList:
 
 
 def listed(now: datetime) -> SourceList:
-    """Three queries."""
+    """Return the list of sources. Three queries."""
     found = Source.objects.annotate(keys=Count("entries")).order_by("name")
     rows = [SourceRow(source, look_of(source), without_secrets(source.location)) for source in found]
     followed = Drive.objects.filter(source_entries__isnull=False).distinct().count()
@@ -46,7 +46,7 @@ def listed(now: datetime) -> SourceList:
 
 
 def look_of(source: Source) -> Look:
-    """The look of a source: what matters most of its states."""
+    """Return the look of a source: that of the worst of its states."""
     if not source.enabled:
         return Look("is-idle", "paused", "Off", "its keys stay as they are")
     if source.failures:

@@ -23,7 +23,7 @@ WRONG: Final = {
     "Engine hung": "has an engine that hangs",
     "Engine down": "has no running engine",
 }
-"""By the word of its look, what the sentence states of a worker that does not serve."""
+"""By the word of a worker's look, the clause of the sentence about workers that do not serve."""
 COPIES: Final = 25
 """Copies that a worker's page lists: those first that are not complete."""
 EVENTS: Final = 20
@@ -42,7 +42,7 @@ class WorkerRow:
     """Its numbers are from before it fell silent."""
     forecast: Forecast | None
     drain: DrainProgress | None = None
-    """Of a worker that is being drained."""
+    """The progress of its drain, if it is being drained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class WorkerPage:
 
 
 def listed(now: datetime, *, retired: bool) -> WorkerList:
-    """Four queries."""
+    """Return the list of workers. Four queries."""
     workers = with_tallies(Worker.objects.order_by("name"), tallies(now))
     growth = growths({worker.pk: worker.used_bytes for worker in workers if worker.state in IN_FARM}, now)
     drains = progress_of(workers)
@@ -102,7 +102,7 @@ def listed(now: datetime, *, retired: bool) -> WorkerList:
 
 
 def one(worker: Any, now: datetime) -> WorkerPage:
-    """Of a worker with its load. Six queries; that of a drain once in a minute."""
+    """Return the data of the page of a worker with its load. Six queries; that of a drain once a minute."""
     row = _row(worker, growths({worker.pk: worker.used_bytes}, now).get(worker.pk), now)
     # First which, then what they are: else the drives of all copies are read to sort them
     order = ("proven", "-grew_at", "-pk")

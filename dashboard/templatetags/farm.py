@@ -26,7 +26,7 @@ NARROW = "\u00a0"
 
 @register.simple_tag(takes_context=True)
 def frame(context: Mapping[str, Any]) -> Any:
-    """What surrounds the page, as `reads.frame.Frame`."""
+    """The frame of the page (`reads.frame.Frame`)."""
     return load_frame(context["request"])
 
 
@@ -49,7 +49,7 @@ def _symbol(name: str, classes: str) -> SafeString:
 
 @register.filter
 def look(health: str) -> Look:
-    """Of a drive's health."""
+    """Return the look of a drive's health."""
     return HEALTH[health]
 
 
@@ -81,7 +81,7 @@ def rate(value: float | None) -> str:
 
 @register.filter
 def amount(value: float, unit: str) -> str:
-    """In the unit of a chart: `bytes/s`, `bytes`, `%`."""
+    """A value in the unit of a chart: `bytes/s`, `bytes`, `%`."""
     if unit == "%":
         return f"{value:.0f}{NARROW}%"
     return rate(value) if unit == "bytes/s" else size(value)
@@ -89,7 +89,7 @@ def amount(value: float, unit: str) -> str:
 
 @register.filter
 def percent(share: float | None) -> str:
-    """Rounded down: 100 % means all of it."""
+    """Percents, rounded down: 100 % means all of it."""
     return NOTHING if share is None else f"{units.format_percent(share)[:-1]}{NARROW}%"
 
 
@@ -101,7 +101,7 @@ def duration(seconds: float | None) -> str:
 
 @register.filter
 def exact_duration(seconds: float) -> str:
-    """As forms take it: `10m`."""
+    """A duration as forms take it: `10m`."""
     return units.exact_duration(seconds)
 
 

@@ -50,7 +50,7 @@ def create(path: Path) -> BinaryIO:
 
 
 def sync(path: Path) -> None:
-    """Have a file or a directory on disk. Raises OSError."""
+    """Write a file or a directory through to the disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -22,7 +22,7 @@ class BackupFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup holds."""
+    """The contents of a backup."""
 
     made_at: str
     """ISO 8601, UTC."""

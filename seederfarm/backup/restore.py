@@ -32,7 +32,7 @@ REMADE: Final = ("secrets/redis.crt", "secrets/redis.key", "secrets/redis.names"
 
 
 class Restored(NamedTuple):
-    """What a restore did."""
+    """The result of a restore."""
 
     manifest: Manifest
     migrated: list[str]

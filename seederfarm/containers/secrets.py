@@ -68,7 +68,7 @@ def make_secrets(home: Path, servers: Path, host: str) -> None:
 
 
 def check_host(host: str) -> None:
-    """Raises ValueError for what is neither a name nor an address."""
+    """Check the name of a host. Raises ValueError if it is neither a name nor an address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -101,7 +101,7 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
     """Tokens are made here and by `seederfarm worker enroll`."""
 
     form = EnrolmentTokenForm
-    list_display = ("for_whom", "begins_with", "zone", "state", "created", "expires", "used_by")
+    list_display = ("named_worker", "begins_with", "zone", "state", "created", "expires", "used_by")
     list_select_related = ("used_by",)
     search_fields = ("name", "zone")
     actions = ("revoke",)
@@ -110,13 +110,14 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
     def get_form(
         self, request: HttpRequest, obj: EnrolmentToken | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Only a superuser makes tokens with the farm's own login: it reads and deletes all messages."""
+        """Return the form. Only a superuser makes tokens with the farm's own login: it reads and deletes all
+        messages."""
         form: Any = super().get_form(request, obj, change, **kwargs)
         form.may_share_login = bool(getattr(request.user, "is_superuser", False))
         return form
 
     @column("For", order="name")
-    def for_whom(self, token: EnrolmentToken) -> str:
+    def named_worker(self, token: EnrolmentToken) -> str:
         """Column: the name that the worker gets."""
         return token.name or "any worker"
 

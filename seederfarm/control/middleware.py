@@ -15,7 +15,8 @@ ASKING: Final = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 class UndeliveredMessageMiddleware(InLoop):
-    """After Django's own messages in MIDDLEWARE, so that its message is stored with the answer."""
+    """Shows a message on a page when tasks could not be sent. It stands after Django's messages in
+    MIDDLEWARE."""
 
     def process_request(self, request: HttpRequest) -> None:
         if request.method not in ASKING:

@@ -11,7 +11,7 @@ from .messaging.task_names import ControlTask
 
 
 def connect() -> None:
-    """Have changes in the registry start tasks of control. May be called again."""
+    """Connect handlers by which changes in the registry start tasks of control. May be called again."""
     signals.drives_changed.connect(_drives_changed, dispatch_uid="control.drives")
     signals.workers_changed.connect(_workers_changed, dispatch_uid="control.workers")
     signals.messages_wait.connect(_messages_wait, dispatch_uid="control.messages")

@@ -37,7 +37,7 @@ class AddressPolicy:
         self._networks: tuple[Network, ...] = tuple(map(ipaddress.ip_network, networks))
 
     def refusal(self, host: str, address: str) -> Exception:
-        """What `resolve` raises for an address that is not allowed."""
+        """Return the error that `resolve` raises for an address that is not allowed."""
         what = f"{host} is at {address}, which is not" if host.strip("[]") != address else f"{host} is not"
         return ForbiddenAddress(f"{what} a public address ({self.setting} can allow it)")
 

@@ -26,7 +26,7 @@ def _has_authorities(paths: ssl.DefaultVerifyPaths) -> bool:
 
 
 def target(url: str) -> httpcore.URL:
-    """Raises ValueError for text that is not a URL with a host."""
+    """Parse a URL. Raises ValueError for text that is not a URL with a host."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise httpcore.UnsupportedProtocol("no http:// or https:// URL")

@@ -10,7 +10,7 @@ from farmwire.gaps import Holding
 
 
 class WorkerStatus(StrEnum):
-    """How far a worker can be counted on."""
+    """The liveness of a worker, as placement uses it."""
 
     ACTIVE = "active"
     """Takes new replicas; its replicas count."""

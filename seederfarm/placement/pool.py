@@ -85,7 +85,7 @@ class Pool:
         return None
 
     def choose_slowly(self, size: int, holders: Collection[int], zones: Sequence[int]) -> int | None:
-        """The same by a search over every worker."""
+        """Choose as `choose` does, by a search over every worker."""
         candidates = [
             (zones.count(zone), self._fullness(worker), worker)
             for worker, zone in self._zone.items()

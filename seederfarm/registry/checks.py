@@ -119,7 +119,7 @@ def check_exposure(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 def check_database(
     app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Only when asked for: `check --database default`, or `migrate`."""
+    """Check the database; only with `check --database default`, or `migrate`."""
     if not databases or "default" not in databases or settings.FARM_DATABASE_WRONG:
         return []
     try:
@@ -155,7 +155,8 @@ def first_line(error: Exception) -> str:
 
 @register("broker", deploy=True)
 def broker_is_reached(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Only with `--deploy`, or when `check_broker` is called: the bundled Redis starts after these checks."""
+    """Check the broker; only with `--deploy`, or when `check_broker` is called: the bundled Redis starts
+    after these checks."""
     return [] if settings.FARM.bundled_redis else check_broker(settings.FARM)
 
 

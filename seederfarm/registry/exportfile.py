@@ -36,7 +36,7 @@ MAX_TEXT: Final = 200
 
 
 class Problem(NamedTuple):
-    """What is wrong in a line of the file. `line` counts from 1."""
+    """A fault in a line of the file. `line` counts from 1."""
 
     line: int
     text: str
@@ -61,7 +61,7 @@ class Item(NamedTuple):
 
 
 class Alerting(NamedTuple):
-    """What is set about alerts."""
+    """The settings of alerts."""
 
     channels: dict[str, Item]
     """By name."""

@@ -59,11 +59,11 @@ class AmountField(forms.CharField, ABC):
 
     @abstractmethod
     def parse(self, text: str) -> float | int | None:
-        """Raises ValueError with what was expected."""
+        """Parse a text. Raises ValueError with what was expected."""
 
     @abstractmethod
     def show(self, value: int) -> str:
-        """As `parse` reads it."""
+        """Format a value as `parse` reads it."""
 
     def prepare_value(self, value: Any) -> Any:
         return self.show(value) if isinstance(value, int) else value

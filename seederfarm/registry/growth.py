@@ -1,4 +1,4 @@
-"""How fast the content of workers grows, from samples of the last days, and when their room is used up."""
+"""The growth of workers' content, from samples of the last days, and when their room is used up."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ AUDIT_PERIODS: Final = 2
 
 
 class Facts(NamedTuple):
-    """What decides the health of a drive."""
+    """The facts that decide the health of a drive."""
 
     state: str
     """`Drive.State`."""

@@ -1,4 +1,4 @@
-"""What decides the health of drives, from their copies now, in SQL.
+"""Computes the facts that decide the health of drives from their copies, in SQL.
 
 One statement, written by hand: every report needs it, and the ORM takes longer to write it than the database
 to answer. A property test compares it with `health.counts`, `is_whole` and `is_arriving`.
@@ -69,8 +69,8 @@ LEFT JOIN registry_worker w ON w.id = r.worker_id AND r.desired AND w.state IN (
 
 
 def health_now(drives: Sequence[int], now: datetime) -> list[HealthNow]:
-    """Of these drives, by primary key; those that do not exist are left out. One query, one pass over their
-    copies."""
+    """Return the health of these drives, by primary key; those that do not exist are left out. One query, one
+    pass over their copies."""
     condition, ids = among("d.id", drives)
     proofs, arrivals = proofs_since(now), now - ARRIVING
     parameters = [stored(value) for value in (proofs, proofs, arrivals, arrivals)]

@@ -47,7 +47,7 @@ class Throttled(_Form):
 
 
 class ThrottledLogin(Throttled, AuthenticationForm):
-    """For every user, staff or not."""
+    """The login form of every user, staff or not, with bounds on attempts."""
 
     error_messages = {  # noqa: RUF012
         "invalid_login": "User name and password do not match.",

@@ -71,7 +71,8 @@ def _account(name: str) -> bytes:
 
 
 def place_of(address: str) -> bytes:
-    """What is counted for an address: itself, of IPv6 its /64. Sixteen bytes."""
+    """Return the place of an address, for which attempts are counted: itself, of IPv6 its /64. Sixteen
+    bytes."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

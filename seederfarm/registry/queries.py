@@ -1,4 +1,4 @@
-"""Shared queries: numbers of copies, under-replicated drives, search by key."""
+"""Queries that several apps use: numbers of copies, under-replicated drives, search by key."""
 
 from __future__ import annotations
 

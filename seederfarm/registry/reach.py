@@ -1,4 +1,4 @@
-"""How peers reach a worker, from the engine statistics of its last heartbeat. Pure."""
+"""The ways by which peers reach a worker, from the engine statistics of its last heartbeat. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WAYS: Final = ("direct", "punched", "relayed")
 
 
 class Reachability(StrEnum):
-    """In words for people."""
+    """The reachability of a worker, in words for people."""
 
     NOT_HEARD = "Not heard"
     OFFLINE = "Offline"
@@ -34,7 +34,7 @@ _OF_NAT: Final = {
 
 
 def engines_of(engine: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Those engines that run."""
+    """Return the engines that run."""
     return [each for each in engine.get("engines", ()) if each.get("running")]
 
 
@@ -54,7 +54,7 @@ def nat_of(engines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def reachability_of(engine: Mapping[str, Any]) -> Reachability:
-    """Of a worker that is heard."""
+    """Return the reachability of a worker that is not silent."""
     if not engine.get("running"):
         return Reachability.NOT_HEARD
     engines = engines_of(engine)

@@ -62,7 +62,7 @@ def refresh(drives: Iterable[int], now: datetime | None = None, *, locked: bool 
 
 
 def changed(drives: Iterable[int], now: datetime | None = None) -> None:
-    """After a change of these drives, in its transaction: at once, or marked if there are very many."""
+    """Update the health of changed drives, in the transaction of the change; very many are only marked."""
     ids = sorted(set(drives))
     if len(ids) <= AT_ONCE:
         refresh(ids, now)
@@ -72,7 +72,7 @@ def changed(drives: Iterable[int], now: datetime | None = None) -> None:
 
 
 def changed_on(workers: Iterable[int], now: datetime | None = None) -> None:
-    """After a change of these workers: `changed` for the drives that they have copies of."""
+    """Call `changed`, after a change of these workers, for the drives that they have copies of."""
     copies = Replica.objects.filter(worker__in=list(workers)).order_by()
     ids = list(copies.values_list("drive_id", flat=True)[: AT_ONCE + 1])
     if len(ids) <= AT_ONCE:
@@ -120,7 +120,7 @@ def sweep(now: datetime | None = None) -> int:
 
 
 def in_health(drives: QuerySet[Drive], health: str) -> QuerySet[Drive]:
-    """Those in one state, by the index that lists have."""
+    """Return the drives in one state, by the index that lists have."""
     return drives.filter(health_rank=RANK[Health(health)])
 
 

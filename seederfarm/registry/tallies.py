@@ -33,7 +33,7 @@ NONE: Final = Tally(0, 0, 0)
 
 
 def count(now: datetime) -> dict[int, Tally]:
-    """Of each worker with copies, by primary key. One query, over all copies."""
+    """Count the copies of each worker, by primary key. One query, over all copies."""
     complete = Q(phase=Replica.Phase.COMPLETE)
     rows = (
         Replica.objects.filter(desired=True)
@@ -65,7 +65,8 @@ def recount(now: datetime) -> None:
 
 
 def tallies(now: datetime) -> dict[int, Tally]:
-    """As kept; counted now if control has not counted lately. A worker without copies may be missing."""
+    """Return the kept numbers; count now if control has not counted lately. A worker without copies may be
+    missing."""
     rows = list(WorkerTally.objects.values_list("worker_id", "copies", "complete", "proven", "at"))
     if any(now - at < TOO_OLD for *_, at in rows):
         return {worker: Tally(*numbers) for worker, *numbers, _ in rows}

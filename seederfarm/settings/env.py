@@ -48,7 +48,7 @@ class Problem(NamedTuple):
 
 
 class SettingsWrong(ValueError):
-    """Some settings are wrong; the text has one line for each."""
+    """Raised for wrong settings; the text has one line for each."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(f"{problem.name}: {problem.text}. {problem.hint}" for problem in problems))

@@ -1,4 +1,4 @@
-"""Which removals of a reading are held for a person. Pure.
+"""Decides which removals of a reading are held for a person. Pure.
 
 Two faults shorten a list unintentionally: a damaged entry, and a list that was cut where it cannot be
 noticed. So keys missing from a list with malformed entries are not removed, and neither is more than a share

@@ -74,7 +74,8 @@ def prepare() -> dict[str, Any]:
 
 
 def refuse_newer(loader: MigrationLoader) -> None:
-    """Raises NotReady for a database that has migrations which this version does not know."""
+    """Check the migrations. Raises NotReady for a database that has migrations which this version does not
+    know."""
     applied: set[tuple[str, str]] = set(loader.applied_migrations or ())
     ours = {name for name, _ in loader.disk_migrations}
     unknown = sorted(".".join(key) for key in applied - loader.disk_migrations.keys() if key[0] in ours)

@@ -39,7 +39,7 @@ Ready = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What to run. See `processes`."""
+    """A process to run. See `processes`."""
 
     name: str
     about: str
@@ -220,7 +220,7 @@ class Child:
 
 
 def die_with_parent(parent: int) -> Callable[[], None]:
-    """For a child, between fork and exec: the kernel ends it when `parent` dies, however it dies."""
+    """Let the kernel end this process when `parent` dies. A child calls it between fork and exec."""
 
     def ask_kernel() -> None:
         if _libc is not None:

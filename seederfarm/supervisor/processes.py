@@ -119,7 +119,7 @@ def worker(farm: FarmSettings, files: RunFiles) -> Spec | None:
 
 
 def worker_environment(farm: FarmSettings) -> dict[str, str]:
-    """What `seederfarm.toml` may say, and a worker reads from its environment."""
+    """Return the settings of `seederfarm.toml` that a worker reads from its environment."""
     values = {row: value_of(row, farm) for row in (BOOTSTRAP, HEARTBEAT)}
     return {row.name: row.write(value) for row, value in values.items() if value != row.default}
 

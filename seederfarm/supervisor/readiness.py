@@ -9,7 +9,7 @@ from workers.settings.table import READY_FD
 
 
 class ReadyPipe:
-    """For one run of a process. Call `close` when that has ended."""
+    """The pipe by which one run of a process reports to be ready. Call `close` when that has ended."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()

@@ -215,7 +215,7 @@ class Supervisor:
 
 
 def check_ports(farm: FarmSettings, specs: Sequence[Spec]) -> None:
-    """Raises StartFailed for a port in use: at once, not after restarts."""
+    """Check that the ports are free. Raises StartFailed for a port in use, at once, not after restarts."""
     wanted = [("SEEDERFARM_WEB_PORT", farm.web_host, farm.web_port)]
     if any(spec.name == "flower" for spec in specs):
         wanted.append(("SEEDERFARM_FLOWER_PORT", farm.flower_host, farm.flower_port))

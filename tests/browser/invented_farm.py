@@ -42,7 +42,7 @@ def main() -> None:
 
     call_command("migrate", verbosity=0)
     for name in ("drives_changed", "workers_changed", "reverify_wanted"):
-        setattr(signals, name, Signal())  # nobody listens: there is no broker
+        setattr(signals, name, Signal())  # there is no broker
     made = {}
     with transaction.atomic():
         made["sessions"] = make_accounts()

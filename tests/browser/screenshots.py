@@ -66,9 +66,9 @@ def sheet(pages: Sequence[Shown]) -> str:
             f'<a href="{escape(name)}"><img src="{escape(name)}" alt="{escape(name)}" loading="lazy"></a>'
             for name in names
         )
-        who = shown.account or "nobody"
+        viewer = shown.account or "anonymous visitors"
         sections.append(
-            f"<section><h2>{escape(shown.name)}</h2><p><code>{escape(shown.path)}</code>, seen by {who}</p>"
+            f"<section><h2>{escape(shown.name)}</h2><p><code>{escape(shown.path)}</code>, by {viewer}</p>"
             f"<div>{pictures}</div></section>"
         )
     sizes = " and ".join(f"{width} px" for width in WIDTHS)

@@ -104,6 +104,6 @@ class TestWhileTyping:
         page = operator.post(reverse("dashboard:preview_keys"), {"keys": "<script>alert(1)</script>\u202e"})
         assert "<script>" not in page.text and "\u202e" not in page.text and "&lt;scr" in page.text
 
-    def test_only_those_who_may_add_ask(self, viewer: Client) -> None:
+    def test_only_users_that_may_add_ask(self, viewer: Client) -> None:
         assert viewer.post(reverse("dashboard:preview_keys"), {"keys": "x"}).status_code == 403
         assert Client().post(reverse("dashboard:preview_keys"), {"keys": "x"}).status_code == 302

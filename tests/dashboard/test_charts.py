@@ -81,7 +81,7 @@ def test_a_worker_has_its_own_rates_processor_and_memory(viewer: Client) -> None
     assert known(plots["rates"]["series"][0]["values"]) == [1.0]
 
 
-def test_who_looks_within_a_minute_costs_no_query_more(viewer: Client) -> None:
+def test_a_second_viewer_within_a_minute_costs_no_query_more(viewer: Client) -> None:
     a_drive("one")
     worker = a_worker("fra")
     sample(worker, "bytes_up", ago(hours=1), 600)

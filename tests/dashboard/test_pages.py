@@ -38,7 +38,7 @@ def addresses() -> list[str]:
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["empty", "full"])
-def test_every_user_who_is_logged_in_sees_every_page(viewer: Client, operator: Client, full: bool) -> None:
+def test_every_user_that_is_logged_in_sees_every_page(viewer: Client, operator: Client, full: bool) -> None:
     if full:
         populate()
     for address in addresses() if full else [reverse(f"dashboard:{name}") for name in PAGES]:

@@ -29,6 +29,8 @@ spec.loader.exec_module(words)
         ("PATIENCE: float = 3.0", "patience"),
         ("import x as rotten", "rotten"),
         ("def test_nobody_is_there(): ...", "nobody"),
+        ("def test_who_asks_is_answered(): ...", "who"),
+        ("who = 1", "who"),
         ("def look(): ...", "look"),
         ("LOOK_EVERY = 1", "look"),
         ("def note(): ...", "note"),
@@ -52,6 +54,7 @@ def test_a_rejected_word_is_found(source: str, word: str) -> None:
     "source",
     [
         "def almost(): ...",
+        '"""A user who is logged in."""',
         "def test_most_peers_look_away_and_settle(): ...",
         "def look_up(): ...",
         "LOOKAHEAD = _look_ahead = looks_like_html = looking = 1",

@@ -29,7 +29,7 @@ from .attacks import scene as scene
 pytestmark = pytest.mark.interop
 
 
-# --- strangers who pose as relays --------------------------------------------------------------------------
+# --- peers that pose as relays ------------------------------------------------------------------------------
 
 GREETING_BYTES = 300
 """About what three packets with a stream header have."""
@@ -47,7 +47,9 @@ async def newcomer_is_served(scene: Scene) -> None:
                 await asyncio.sleep(0.02)
 
 
-def test_who_is_only_claimed_to_be_a_client_gets_a_few_small_packets(scene: Scene, attack: Attack) -> None:
+def test_an_address_that_is_only_claimed_to_be_a_client_gets_a_few_small_packets(
+    scene: Scene, attack: Attack
+) -> None:
     """A relay names a third party as its client, which any peer can reach. No peer there has asked for it."""
 
     async def act() -> None:
@@ -89,7 +91,7 @@ def test_blind_acknowledgements_do_not_send_blocks_to_a_third_party(scene: Scene
     attack(act)
 
 
-def test_clients_that_are_made_up_take_nobodys_slot(scene: Scene, attack: Attack) -> None:
+def test_clients_that_are_made_up_take_no_slot_of_others(scene: Scene, attack: Attack) -> None:
     """More of them than there are slots, each of a host of its own."""
 
     async def act() -> None:
@@ -126,9 +128,9 @@ def test_handshakes_without_end_are_answered_at_a_bounded_rate(scene: Scene, att
 
     async def act() -> None:
         with false_relay(scene.us, scene.at, host="127.0.66.1") as relay:
-            began, who = monotonic(), KeyPair.from_seed(os.urandom(32))
+            began, identity = monotonic(), KeyPair.from_seed(os.urandom(32))
             for number in range(3_000):
-                relay.send(Address("127.1.1.1", 1000 + number), who=who)
+                relay.send(Address("127.1.1.1", 1000 + number), identity=identity)
                 if number % 20 == 0:
                     await asyncio.sleep(0.002)
             await newcomer_is_served(scene)

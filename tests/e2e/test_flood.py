@@ -138,7 +138,9 @@ def test_scattered_announcements_hold_little(scene: Scene, attack: Attack) -> No
     assert scene.memory() - before < 40
 
 
-def test_frames_that_never_end_hold_little_of_who_knows_no_key(scene: Scene, attack: Attack) -> None:
+def test_frames_that_never_end_hold_little_from_a_peer_that_knows_no_key(
+    scene: Scene, attack: Attack
+) -> None:
     async def act() -> None:
         async def hold(ready: asyncio.Event, size: int) -> None:
             with suppress(HypercoreError):

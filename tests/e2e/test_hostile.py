@@ -50,10 +50,10 @@ async def genuine_tree(peer: HostilePeer, talk: Talk, length: int | None = None)
     return await answered
 
 
-async def refused(scene: Scene, who: KeyPair) -> bool:
-    """Whether the engine has nothing to do with `who` any more."""
+async def refused(scene: Scene, identity: KeyPair) -> bool:
+    """Whether the engine has nothing to do with `identity` any more."""
     try:
-        async with meet(scene.bootstrap, scene.us, who=who) as peer:
+        async with meet(scene.bootstrap, scene.us, identity=identity) as peer:
             await peer.cut_off(timeout=5)
     except TimeoutError:
         return False
@@ -62,15 +62,15 @@ async def refused(scene: Scene, who: KeyPair) -> bool:
     return not peer.heard
 
 
-def test_who_does_not_know_the_key_is_cut_off_and_kept_out(scene: Scene, attack: Attack) -> None:
-    who = KeyPair.from_seed(os.urandom(32))
+def test_a_peer_that_does_not_know_the_key_is_cut_off_and_kept_out(scene: Scene, attack: Attack) -> None:
+    identity = KeyPair.from_seed(os.urandom(32))
 
     async def act() -> None:
-        async with meet(scene.bootstrap, scene.us, who=who) as peer:
+        async with meet(scene.bootstrap, scene.us, identity=identity) as peer:
             peer.open(scene.key, proof=bytes(32))
             await peer.cut_off()
             assert not any(isinstance(frame, Data) for frame in peer.heard)
-        assert await refused(scene, who)
+        assert await refused(scene, identity)
 
     attack(act)
 
@@ -210,8 +210,11 @@ def test_a_forged_fork_of_a_core_with_a_prologue_is_not_followed_and_not_passed_
     assert reader.blocks(key) == written
 
 
-def test_who_claims_everything_and_gives_nothing_holds_no_peer_up(scene: Scene, attack: Attack) -> None:
-    """It stays while the publisher appends: blocks that never come are fetched from who has them."""
+def test_a_peer_that_claims_everything_and_gives_nothing_holds_no_peer_up(
+    scene: Scene, attack: Attack
+) -> None:
+    """It stays while the publisher appends: blocks that never come are fetched from the peer that has
+    them."""
 
     async def act() -> None:
         async with meet(scene.bootstrap, scene.us) as peer:

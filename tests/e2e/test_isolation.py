@@ -124,11 +124,11 @@ def test_a_core_of_which_nothing_can_be_asked_does_not_starve_another(
     farm = SeedProcess(tmp_path / "farm", bootstrap, deadly.key.hex(), served.key.hex())
     processes.callback(farm.dispose)
     us = bytes.fromhex(farm.wait_ready()["public_key"])
-    who = KeyPair.from_seed(os.urandom(32))
+    identity = KeyPair.from_seed(os.urandom(32))
     killed: list[float] = []
 
     async def one_connection() -> None:
-        async with meet(bootstrap, us, who=who) as peer:
+        async with meet(bootstrap, us, identity=identity) as peer:
 
             def answer(channel: Channel, reported: Message) -> None:
                 if not isinstance(reported, Request) or peer.closed.is_set():

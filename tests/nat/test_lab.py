@@ -70,7 +70,7 @@ def test_a_consistent_nat_shows_one_port_and_a_random_one_shows_many(
     assert len({port for _, port in random}) == 2
 
 
-def test_a_nat_lets_in_only_who_was_sent_something_and_low_hops_open_it_without_arriving(
+def test_a_nat_lets_in_only_hosts_that_were_sent_something_and_low_hops_open_it_without_arriving(
     lab: NetLab, socket_at: NewSocket
 ) -> None:
     home, office = lab.site("consistent"), lab.site("consistent")
@@ -85,7 +85,7 @@ def test_a_nat_lets_in_only_who_was_sent_something_and_low_hops_open_it_without_
 
 
 @pytest.mark.parametrize("change", [Site.restart_router, Site.move])
-def test_a_router_that_restarts_or_moves_forgets_whom_it_let_through(
+def test_a_router_that_restarts_or_moves_forgets_the_hosts_that_it_let_through(
     lab: NetLab,
     socket_at: NewSocket,
     places: list[UdpHost],

@@ -22,7 +22,7 @@ FILES = [File(path="/three-megabytes.bin", size=3_000_000), File(path="/folder/n
 
 @pytest.mark.interop
 @pytest.mark.timeout(240)
-def test_readers_are_listed_while_a_drive_is_looked_at_and_what_they_read_is_counted(
+def test_readers_are_listed_while_a_drive_is_watched_and_bytes_that_they_read_are_counted(
     farm: FarmHome, publisher: Publisher, bootstrap: list[str], tmp_path: Path
 ) -> None:
     made = publish_drive(publisher, "plain", FILES)

@@ -92,10 +92,10 @@ class Talk:
 
 @asynccontextmanager
 async def meet(
-    bootstrap: list[str], public_key: bytes, *, who: KeyPair | None = None
+    bootstrap: list[str], public_key: bytes, *, identity: KeyPair | None = None
 ) -> AsyncIterator[HostilePeer]:
-    """A connection to a peer, as `who` (a new identity unless given). Raises PeerUnreachable."""
-    async with DhtNode(bootstrap=bootstrap, host="127.0.0.1", key_pair=who) as node:
+    """A connection to a peer, as `identity` (a new identity unless given). Raises PeerUnreachable."""
+    async with DhtNode(bootstrap=bootstrap, host="127.0.0.1", key_pair=identity) as node:
         peer = HostilePeer(await node.connect(public_key))
         try:
             yield peer

@@ -43,10 +43,10 @@ class FalseRelay:
         *,
         stream_id: int = 1,
         firewall: int = Firewall.OPEN,
-        who: KeyPair | None = None,
+        identity: KeyPair | None = None,
     ) -> ClientHandshake:
         """Pass on a handshake of a client that is allegedly at `client`."""
-        handshake = ClientHandshake(who or KeyPair.from_seed(os.urandom(32)), self._server, os.urandom)
+        handshake = ClientHandshake(identity or KeyPair.from_seed(os.urandom(32)), self._server, os.urandom)
         noise = handshake.write(NoisePayload(firewall=firewall, udx=UdxInfo(stream_id), secret_stream=1))
         value = Handshake(mode=Mode.FROM_RELAY, noise=noise, peer_address=client).encode()
         self._number = (self._number + 1) % 65536

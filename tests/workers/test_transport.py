@@ -62,7 +62,7 @@ HOSTILE = {
 }
 
 
-def test_no_message_ends_who_takes_it(server: RedisServer, rejected: list[str]) -> None:
+def test_no_message_ends_its_consumer(server: RedisServer, rejected: list[str]) -> None:
     """An exception that is none of the connection's ends Celery's consumer, and the control plane with it."""
     taken: list[Any] = []
 

@@ -362,7 +362,7 @@ class Agent:
         )
 
     def summary(self) -> dict[str, Any]:
-        """For Celery's `inspect stats` and Flower."""
+        """Return numbers of the worker for Celery's `inspect stats` and Flower."""
         engine = engine_stats(self.shards)
         with self._lock:
             keys, complete = len(self.reports.replicas), self.reports.replicas.count(Phase.COMPLETE)

@@ -111,7 +111,7 @@ def _engine_step(agent: Agent) -> type:
 
 def _report_step(app: Celery, agent: Agent) -> type:
     class ReporterStep(bootsteps.StartStopStep):  # type: ignore[misc]
-        """Made anew with every connection to the broker."""
+        """Starts and stops the reporter with every connection to the broker."""
 
         requires = ("celery.worker.consumer.events:Events", "celery.worker.consumer.tasks:Tasks")
 

@@ -1,4 +1,4 @@
-"""How a worker connects to the farm's Redis."""
+"""The connection of a worker to the farm's Redis."""
 
 from __future__ import annotations
 

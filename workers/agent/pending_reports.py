@@ -1,4 +1,4 @@
-"""What the broker shall get: replicas, samples, events and answers."""
+"""The reports that wait to be sent: replicas, samples, events and answers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class PendingReports:
         self.wake.set()
 
     def record_repeated_event(self, code: str, text: str, key: str | None) -> None:
-        """The same for events that a writer can cause at will; repeats are limited."""
+        """Record an event that a writer can cause at will; repeats are limited."""
         left_out = 0 if key is None else self._repeats.admit(key, code, time.monotonic())
         if left_out is not None:
             self.record_event(
@@ -144,7 +144,7 @@ class PendingReports:
             self._state.mark_sent(samples=batch.samples, events=batch.events)
 
     def not_sent(self, batch: Batch) -> None:
-        """It is sent again."""
+        """Keep a batch that was not sent, to send it again."""
         with self.lock:
             self.replicas.requeue(batch.report.replicas)
             for served in batch.report.served:  # peers are listed again in a moment

@@ -14,7 +14,8 @@ _GOING = (Phase.REMOVING, Phase.REMOVED)
 
 
 class ReplicaTracker:
-    """Not thread-safe: the agent locks."""
+    """The replicas as last reported by engines, and those that changed since. Not thread-safe: the agent
+    locks."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

@@ -67,7 +67,7 @@ class Waiting(NamedTuple):
 
 
 class Reporter:
-    """Made anew with each connection of the consumer, and stopped with it."""
+    """Sends reports over one connection of the consumer, and stops with it."""
 
     def __init__(self, app: Celery, agent: Agent) -> None:
         self._app = app

@@ -33,7 +33,7 @@ from ..settings.table import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSettings:
-    """Where a worker serves its metrics, and the token that they require; empty: none."""
+    """Address at which a worker serves its metrics, and the token that they require; empty: none."""
 
     host: str
     port: int

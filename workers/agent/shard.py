@@ -132,7 +132,7 @@ class Shard:
         return self.pid is not None
 
     def start(self) -> None:
-        """Raises OSError if the engine's directory cannot be given to its user."""
+        """Start the engine. Raises OSError if its directory cannot be given to its user."""
         self._user.own(self.directory)
         self._thread.start()
         self._watcher.start()

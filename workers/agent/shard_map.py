@@ -1,4 +1,4 @@
-"""Which engine keeps which key.
+"""Maps keys to engines.
 
 A key stays with the engine that has its blocks until it is removed, whatever `--shards` becomes: changing the
 number of engines moves and downloads nothing. New keys go to the engine with the fewest. Surplus engines run
@@ -13,7 +13,7 @@ from ..state import State
 
 
 class ShardMap:
-    """Not thread-safe: the agent locks. `of` may be called at any time."""
+    """The engine of each key. Not thread-safe: the agent locks. `of` may be called at any time."""
 
     def __init__(self, state: State, shards: int) -> None:
         self._state = state

@@ -48,7 +48,7 @@ class BootstrapWatch:
         self._unsubscribe = self._node.subscribe(self._on_event)
 
     def stop(self) -> None:
-        """It may not have been started."""
+        """Stop the check, if it was started."""
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None

@@ -51,7 +51,8 @@ class Connection:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WRITE_BYTES)
 
     async def run(self) -> None:
-        """Raises nothing but CancelledError. The caller closes the connection."""
+        """Serve the connection until its end. Raises nothing but CancelledError. The caller closes the
+        connection."""
         async with AsyncExitStack() as stack:
             try:
                 ask = await self._next()

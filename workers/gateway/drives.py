@@ -109,7 +109,7 @@ class OpenDrive:
         return stored is None
 
     def rest(self) -> None:
-        """It has no reader: hold neither blocks of peers nor a transaction."""
+        """Drop blocks of peers, and end the transaction: the drive has no reader."""
         for key, reader in self._readers.items():
             if key != self.key:
                 reader.rest()
@@ -118,7 +118,7 @@ class OpenDrive:
             self._stored.rest()
 
     def pause(self) -> None:
-        """It was not read for a moment, and may be read again."""
+        """End the transaction: the drive was not read for a moment, and may be read again."""
         if self._stored is not None:
             self._stored.rest()
 

@@ -1,4 +1,4 @@
-"""What is at a path of a drive: a file, a folder, nothing."""
+"""Finds the file or folder at a path of a drive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Found:
 
 
 async def find(drive: OpenDrive, path: str, version: int | None) -> Found:
-    """What is at `path`. Raises ReadingFailed if nothing is; other HypercoreErrors."""
+    """Return the file or folder at `path`. Raises ReadingFailed if there is none; other HypercoreErrors."""
     newest = drive.drive.version
     if version is not None and not 1 <= version <= newest:
         raise ReadingFailed("version", f"Version {version:,} is not known; the newest is {newest:,}.")

@@ -1,4 +1,4 @@
-"""What the web process and the gateway say to each other, over a unix socket.
+"""The messages between the web process and the gateway, over a unix socket.
 
 A connection is about one path of one drive. Each message is a line of JSON. The client begins with `Ask` and
 gets `Facts` or `Failed`; then it sends any number of `Read`, `List` and `Zip`, one after the other:
@@ -47,9 +47,10 @@ class Ask(msgspec.Struct, kw_only=True, tag="ask", forbid_unknown_fields=True):
     """Absolute. A folder ends in a slash."""
     version: int | None = None
     client: str = ""
-    """Who reads: each gets a part of the slots."""
+    """Name of the client: each client gets a part of the slots."""
     is_public: bool = False
-    """Whether it is anyone: they get a part together, and each a smaller one."""
+    """Whether the client has no login: all such clients share a part of the slots, and each gets a smaller
+    one."""
 
 
 class Read(msgspec.Struct, kw_only=True, tag="read", forbid_unknown_fields=True):

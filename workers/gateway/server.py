@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """Made by `running_gateway`."""
+    """The gateway's sockets, swarm and open drives. Made by `running_gateway`."""
 
     def __init__(self, drives: Drives, slots: Slots) -> None:
         self.drives = drives

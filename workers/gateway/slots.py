@@ -1,4 +1,4 @@
-"""How much is read at once: by all clients, and by each."""
+"""Limits how much is read at once: by all clients, and by each."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class CoreReader:
         return self._session.byte_range(index)
 
     async def get(self, index: int) -> bytes:
-        """Raises BlockNotAvailable when no peer gives it in time."""
+        """Return a block. Raises BlockNotAvailable when no peer gives it in time."""
         block = self.peek(index)
         if block is None:
             session = await self._needed()

@@ -60,7 +60,7 @@ class StoredCore:
         return self.core.byte_range(index)
 
     def state(self) -> tuple[int, int, int, bool]:
-        """What changes when the engine stores more, in the database now."""
+        """Return a value that changes when the engine stores more blocks."""
         row = self._drive.row(self.core.discovery_key)
         return (-1, 0, 0, False) if row is None else _state(row)
 
@@ -119,7 +119,7 @@ class StoredDrive:
                 core.check_fork()
 
     def rest(self) -> None:
-        """Nothing was read for a while: hold no transaction."""
+        """End the transaction: nothing was read for a while."""
         if monotonic() - self._began_at > RENEW_SECONDS:
             self._began_at = float("-inf")
             self._backend.release()

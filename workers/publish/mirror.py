@@ -64,7 +64,7 @@ class Update:
 
 
 class Mirror:
-    """Of one folder in one drive. `flush` makes writes durable; readers see them only after that."""
+    """Mirrors one folder into one drive. `flush` makes writes durable; readers see them only after that."""
 
     def __init__(
         self,
@@ -86,12 +86,12 @@ class Mirror:
 
     @property
     def key(self) -> bytes:
-        """Of the drive."""
+        """The drive's key, 32 bytes."""
         return self._drive.key
 
     @property
     def version(self) -> int:
-        """Of the drive."""
+        """The drive's version."""
         return self._drive.reader.version
 
     async def update(self) -> Update:

@@ -19,7 +19,7 @@ FORMAT = 1
 
 
 class PublishedIndex:
-    """Kept in `path`, and loaded from there."""
+    """The published files of a folder, kept in the file `path`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

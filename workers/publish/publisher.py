@@ -62,7 +62,7 @@ class NotEncrypted(HypercoreError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishSettings:
-    """What to publish. The data directory of `engine` belongs to this one folder."""
+    """A folder to publish, and how. The data directory of `engine` belongs to this one folder."""
 
     folder: Path
     """Absolute."""

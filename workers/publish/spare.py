@@ -50,7 +50,8 @@ class Match(NamedTuple):
 
 
 class SpareBlocks:
-    """Of one blobs core. `save` gets the state to keep, durable with the entries of the drive."""
+    """The spare blocks of one blobs core. `save` gets the state to keep, durable with the entries of the
+    drive."""
 
     def __init__(self, log: WritableLog, saved: bytes | None, save: Callable[[bytes], None]) -> None:
         """`saved` is the last argument of `save`. None: nothing was ever published with this log."""

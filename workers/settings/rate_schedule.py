@@ -65,7 +65,7 @@ class RateSchedule(NamedTuple):
         return self.otherwise
 
     def map(self, change: Callable[[int | None], int | None]) -> RateSchedule:
-        """The same times with other rates."""
+        """Return a schedule of the same times with other rates."""
         spans = tuple(span._replace(rate=change(span.rate)) for span in self.spans)
         return RateSchedule(spans, change(self.otherwise))
 

@@ -78,7 +78,7 @@ class JoinedFarm(NamedTuple):
 
 
 class State:
-    """Of one worker, in `directory`, which is locked until `close`.
+    """The durable state of one worker, in `directory`, which is locked until `close`.
 
     Raises StateLocked, StateUnreadable.
     """

@@ -1,4 +1,4 @@
-"""What the streams of a process share: one check of the database a second while there are any, and pages.
+"""Shares the work of a process's streams: one check of the database a second while there are any, and pages.
 
 Streams that are at the same position get the same page, read once. A stream holds one page at most.
 """
@@ -60,7 +60,7 @@ class Places:
         return self._of_token[token] < MAX_OF_TOKEN
 
     def enter(self, token: int) -> None:
-        """Raises Full."""
+        """Take a place for a stream of this token. Raises Full."""
         if not self.has_room() or not self.has_room_for(token):
             raise Full
         self._of_token[token] += 1
@@ -71,7 +71,7 @@ class Places:
 
 
 class Feed:
-    """Belongs to one event loop."""
+    """The checks and pages that streams of one event loop share."""
 
     def __init__(self, reads: Reads, *, tick: float = TICK) -> None:
         self._reads = reads
@@ -86,13 +86,14 @@ class Feed:
 
     @property
     def stable(self) -> Position:
-        """Rows up to here can be read."""
+        """The position up to which rows can be read."""
         if self._events is None or self._states is None:
             return Position(0, 0)
         return Position(self._events.last, self._states.last)
 
     def enter(self, newest: Position) -> None:
-        """One stream more. `newest`: the newest rows that there are; numbers much below are stable."""
+        """Count a stream that begins. `newest`: the newest rows that there are; numbers much below are
+        stable."""
         self._streams += 1
         if self._task is None:
             self._events = Stable(max(0, newest.event - CHECKED_IDS))
@@ -100,7 +101,7 @@ class Feed:
             self._task = asyncio.create_task(self._run(), name="changes")
 
     def leave(self) -> None:
-        """One stream less; the last one ends the checks."""
+        """Count a stream that ended; the last one ends the checks."""
         self._streams -= 1
         if not self._streams and self._task is not None:
             self._task.cancel()
@@ -108,7 +109,7 @@ class Feed:
             self._pages.clear()
 
     async def wait(self, timeout: float) -> None:
-        """Until more is stable, at most `timeout` seconds."""
+        """Wait until more rows are stable, at most `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 await self._news.wait()
@@ -116,7 +117,7 @@ class Feed:
             return
 
     async def page(self, after: Position) -> Page:
-        """What follows, up to what is stable."""
+        """Return the lines that follow a position, up to the last stable row."""
         place = (after, self.stable)
         task = self._pages.get(place)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):

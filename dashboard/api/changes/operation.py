@@ -61,7 +61,7 @@ SHAPES: Final[dict[str, Any]] = models_json_schema(
 
 
 def feed() -> Feed:
-    """That of the running event loop."""
+    """Return the feed of the running event loop."""
     loop = asyncio.get_running_loop()
     found = _feeds.get(loop)
     if found is None:

@@ -53,7 +53,7 @@ class Page:
 
 
 def bounds() -> tuple[Position, Position]:
-    """The oldest and the newest rows that there are; 0 without any."""
+    """Return the positions of the oldest and the newest rows; 0 without any."""
     first, last = [], []
     for model in (Event, StateChange):
         found = model._default_manager.aggregate(first=Min("pk"), last=Max("pk"))
@@ -63,7 +63,7 @@ def bounds() -> tuple[Position, Position]:
 
 
 def check(stable: Position) -> tuple[Seen, Seen]:
-    """What lies behind the stable rows of both tables."""
+    """Return the rows behind the stable ones, of both tables."""
     try:
         oldest = _transaction("xmin")
         events = _ids(Event, stable.event)
@@ -89,7 +89,7 @@ def _transaction(edge: Literal["xmin", "xmax"]) -> int:
 
 
 def page(after: Position, until: Position) -> Page:
-    """The next lines behind `after`, up to `until`: ROWS events and changes at most."""
+    """Return the lines behind `after`, up to `until`: ROWS events and changes at most."""
     try:
         rows = Event.objects.filter(pk__gt=after.event, pk__lte=until.event).order_by("pk")
         events = list(rows.select_related("drive", "worker")[:ROWS])
@@ -133,7 +133,7 @@ def _lines(
 
 
 def heartbeat(position: Position) -> str:
-    """A line that says only how far the stream is."""
+    """Return a line that has only the position of the stream."""
     return _line(position, "heartbeat")
 
 

@@ -35,7 +35,7 @@ class Position(NamedTuple):
 
     @staticmethod
     def read(text: str) -> Position:
-        """Raises ValueError."""
+        """Parse the text of a position. Raises ValueError."""
         parts = _FORM.fullmatch(text)
         if parts is None:
             raise ValueError("expected two numbers, such as 17-4")
@@ -46,7 +46,7 @@ class Position(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What the database says of one table. The transactions are numbered."""
+    """The rows of one table that matter at one moment. The transactions are numbered."""
 
     ids: Sequence[int]
     """Rows behind the stable ones, ascending."""
@@ -57,7 +57,7 @@ class Seen(NamedTuple):
 
 
 class Stable:
-    """Of one table."""
+    """Finds the last stable row of one table."""
 
     def __init__(self, last: int) -> None:
         self.last = last
@@ -70,7 +70,8 @@ class Stable:
         """The highest row that was there then: gaps before it can be filled by these alone."""
 
     def update(self, seen: Seen, now: float) -> int:
-        """Returns `last`. `now` is seconds of a monotonic clock."""
+        """Take what the database has now; return `last`, the last stable row. `now` is seconds of a monotonic
+        clock."""
         over = self._since is not None and (
             (self._until and seen.oldest_running >= self._until) or now - self._since >= LONGEST
         )

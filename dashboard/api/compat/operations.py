@@ -65,13 +65,13 @@ class ListQuery(PageQuery):
 
 
 class FileQuery(Schema):
-    """Which file."""
+    """The file that is requested."""
 
     path: Annotated[Text, Field(min_length=1, max_length=1000)] = Field(description="Of the file.")
 
 
 class RawQuery(Schema):
-    """Which events."""
+    """The events that are requested."""
 
     timestamp: int | None = Field(None, ge=0, le=MAX_TIMESTAMP, description="Events at or after it.")
 
@@ -153,7 +153,7 @@ def compat_versions(request: HttpRequest, key: Key) -> Any:
 
 @router.get("/drives/{key:key}/seedingStatus", response=Status, auth=READ)
 def compat_seeding_status(request: HttpRequest, key: Key) -> Any:
-    """As it is now."""
+    """The status of a drive as it is now."""
     drive = _one(key)
     return status_of(drive, drive.wanted_copies)
 
@@ -228,7 +228,7 @@ def compat_network(request: HttpRequest) -> Any:
 
 @router.get("/raw/{key:key}", response=list[RawEvent], auth=READ, by_alias=True)
 def compat_raw(request: HttpRequest, key: Key, query: Query[RawQuery]) -> Any:
-    """What was recorded of a drive, the oldest first: the newest 1,000."""
+    """The newest 1,000 events of a drive, the oldest of them first."""
     drive = drive_of(key)
     rows = Event.objects.filter(drive=drive)
     if query.timestamp is not None:

@@ -1,4 +1,4 @@
-"""What answers look like. Format: permanent-seeder 1.0.11, packages/sdk and packages/database.
+"""The shapes of answers. Format: permanent-seeder 1.0.11, packages/sdk and packages/database.
 
 Times are milliseconds since 1970, keys hex. A status is computed from the copies as they are now.
 """
@@ -27,7 +27,7 @@ class Camel(BaseModel):
 
 
 class Size(Camel):
-    """Of all cores of the drive; downloaded: by the fullest copy."""
+    """Blocks and bytes of all cores of a drive, and those that the fullest copy has."""
 
     blocks: int
     bytes: int
@@ -54,7 +54,7 @@ class FileStats(Camel):
 
 
 class Info(Camel):
-    """What a drive says of itself."""
+    """The version and title of a drive."""
 
     version: int | None = Field(None, description="Absent: not seen yet.")
     index_json: dict[str, Any] = Field(
@@ -84,7 +84,7 @@ class Disk(Camel):
 
 
 class HostStats(Camel):
-    """Of the workers that are online, together."""
+    """Totals of the machines of workers that are online."""
 
     cpu: float = Field(description="Percent.")
     mem: float = Field(description="Percent.")
@@ -124,7 +124,7 @@ def milliseconds(at: datetime) -> int:
 
 
 def size_of(drive: Drive, copies: Sequence[Replica]) -> Size:
-    """`copies`: those that are wanted."""
+    """Return blocks and bytes of a drive. `copies`: its wanted copies."""
     fullest = max(copies, key=lambda copy: copy.have_bytes, default=None)
     blocks = max((copy.total_blocks for copy in copies), default=0)
     return Size(
@@ -136,19 +136,20 @@ def size_of(drive: Drive, copies: Sequence[Replica]) -> Size:
 
 
 def status_of(drive: Drive, copies: Sequence[Replica]) -> Status:
-    """SEEDING: a copy has all of the newest version, has proven it and is online."""
+    """Return the status of a drive. SEEDING: a copy has all of the newest version, has proven it and is
+    online."""
     if drive.counted:
         return "SEEDING"
     return "DOWNLOADING" if any(copy.have_blocks for copy in copies) else "WAITING"
 
 
 def info_of(drive: Drive) -> Info:
-    """The newest version that is known, and the title."""
+    """Return the newest known version of a drive, and its title."""
     return Info(version=drive.length, indexJSON={"title": drive.title} if drive.title else {})
 
 
 def record_of(drive: Drive, copies: Sequence[Replica], now: datetime) -> Record:
-    """`copies`: those that are wanted."""
+    """Return the record of a drive. `copies`: its wanted copies."""
     return Record(
         key=drive.key,
         stats={},
@@ -163,5 +164,5 @@ def record_of(drive: Drive, copies: Sequence[Replica], now: datetime) -> Record:
 
 
 def raw_of(event: Event, key: str) -> RawEvent:
-    """`key`: of its drive."""
+    """Return the record of an event. `key`: hex, of its drive."""
     return RawEvent(key=key, timestamp=milliseconds(event.at), event=event.kind, text=event.text)

@@ -100,7 +100,7 @@ LARGE = [int(Command.LOOKUP), int(Command.IMMUTABLE_GET)]
 
 
 @pytest.mark.parametrize("command", LARGE)
-def test_a_reader_who_asks_once_gets_the_whole_answer(command: int) -> None:
+def test_a_reader_that_asks_once_gets_the_whole_answer(command: int) -> None:
     """As official clients do: without a token, at every node that is near."""
     request = Request(tid=7, to=HERE, command=command, target=TARGET)
     [reply] = Node().ask(request)

@@ -319,7 +319,7 @@ def test_deadline_is_never_later_than_a_tick():
     assert _core().next_deadline() == TICK_SECONDS
 
 
-def test_a_node_that_settles_keeps_its_table_and_says_who_it_is():
+def test_a_node_that_becomes_persistent_keeps_its_table_and_sends_its_id():
     core = _core()
     others = [Address(f"77.0.{number}.2", 1) for number in range(60)]
     for other in others:

@@ -154,7 +154,7 @@ def test_a_client_that_cannot_be_served_gets_the_reason(payload, error):
     assert client.payload.error == error and server.opened == [] and server.events() == []
 
 
-def test_client_for_whom_there_is_no_stream_hears_nothing():
+def test_client_without_a_stream_gets_no_answer():
     server = Server()
     server.core._open_stream = lambda session: None
     assert Client(server).shake() is None and server.events() == []

@@ -201,7 +201,7 @@ def test_punching_without_an_address_is_aborted():
     assert answer.error == HandshakeStatus.ABORTED
 
 
-def test_neighbour_who_cannot_punch_may_still_come_over_the_network_that_we_share():
+def test_neighbour_that_cannot_punch_may_still_come_over_the_network_that_we_share():
     around = RANDOM_SERVER._replace(seen=(Address(CLIENT_AT.host, 0),))
     server, client = _shaken(around=around)
     assert client.punch(now=1.0, firewall=Firewall.RANDOM).error == HandshakeStatus.ABORTED

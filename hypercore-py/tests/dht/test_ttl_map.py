@@ -205,7 +205,7 @@ def test_a_value_that_is_too_large_for_its_owner_is_not_kept():
     assert values.get("x", 0.0) is None and values.size == 0
 
 
-def test_a_value_belongs_to_who_has_set_it_last_and_ends_with_its_lifetime():
+def test_a_value_belongs_to_its_last_setter_and_ends_with_its_lifetime():
     values = _owned()
     values.set("x", 1, 100, "a", 0.0)
     values.set("x", 2, 200, "b", 50.0)

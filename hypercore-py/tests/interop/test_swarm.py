@@ -266,9 +266,9 @@ def test_closing_is_quick_when_the_network_is_gone():
     asyncio.run(play())
 
 
-@pytest.mark.parametrize("who", ["server", "client"])
-def test_official_peer_that_restarts_is_connected_to_again(who):
-    mode = {"server": who == "server", "client": who == "client"}
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_official_peer_that_restarts_is_connected_to_again(role):
+    mode = {"server": role == "server", "client": role == "client"}
 
     async def scene(peers, ours):
         us = await ours(peers)
@@ -276,7 +276,7 @@ def test_official_peer_that_restarts_is_connected_to_again(who):
         for round in range(2):
             await peers("swarm", "s", seed=SMALL)
             await peers("join", "s", topic=TOPIC.hex(), **mode)
-            if round == 0 and who == "server":
+            if round == 0 and role == "server":
                 await us.swarm.join(TOPIC, server=False).refresh()
             await until(lambda round=round: len(us.inboxes) > round, "the connection")
             await until(lambda: b"hello" in us.inboxes[-1].received)

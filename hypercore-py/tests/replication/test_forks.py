@@ -148,7 +148,7 @@ def test_a_fork_is_not_followed_unless_it_is_wanted() -> None:
     assert world.run(until=lambda: reader.core.fork == 2 and reader.complete)
 
 
-def test_who_has_nothing_begins_on_any_fork_and_stays_on_it() -> None:
+def test_a_core_without_blocks_begins_on_any_fork_and_stays_on_it() -> None:
     world, writer, _ = forked(100, 50, 10)
     reader = world.reader(writer.core.key)
     reader.replicator.max_fork = 0

@@ -66,7 +66,7 @@ def test_an_unknown_core_is_rejected_and_may_be_asked_for_by_the_other_side_late
     assert world.run(until=lambda: reader.complete)
 
 
-def test_who_rejects_a_core_is_known_until_it_has_it_or_leaves() -> None:
+def test_a_peer_that_rejects_a_core_is_known_until_it_has_it_or_leaves() -> None:
     world = World()
     writer = world.writer(3)
     reader = world.reader(writer.core.key)

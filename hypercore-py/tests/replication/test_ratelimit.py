@@ -68,7 +68,7 @@ def test_peers_that_wait_move_the_same_number_of_bytes() -> None:
         assert mover.moved == pytest.approx(15 * RATE, rel=0.1)
 
 
-def test_who_comes_late_waits_for_one_round_and_no_longer() -> None:
+def test_a_waiter_that_comes_late_waits_for_one_round_and_no_longer() -> None:
     limit = RateLimit()
     limit.set_rate(RATE, 0.0)
     early = [Mover(limit, 16_384) for _ in range(3)]
@@ -115,7 +115,7 @@ def test_a_rate_is_above_zero(rate: float) -> None:
         RateLimit().set_rate(rate, 0.0)
 
 
-def test_who_has_gone_gets_no_turn() -> None:
+def test_a_waiter_that_has_gone_gets_no_turn() -> None:
     limit = RateLimit()
     limit.set_rate(RATE, 0.0)
     limit.consume(10_000)
@@ -221,7 +221,7 @@ def test_a_download_ends_where_the_budget_does_and_goes_on_with_more() -> None:
     assert world.run(until=lambda: reader.complete, seconds=20)
 
 
-def test_a_reader_who_waits_for_one_block_keeps_to_the_rate_too() -> None:
+def test_a_reader_that_waits_for_one_block_keeps_to_the_rate_too() -> None:
     world, writer = limited(50, 10_000)
     reader = world.reader(writer.core.key)
     limit = reader.replicator.download

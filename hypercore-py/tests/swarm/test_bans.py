@@ -16,7 +16,7 @@ def test_each_offence_excludes_for_longer_up_to_the_longest() -> None:
         assert not bans.is_banned(PEER, now)
 
 
-def test_who_behaved_for_long_begins_anew() -> None:
+def test_a_peer_that_behaved_for_long_begins_anew() -> None:
     bans = Bans()
     bans.record(PEER, 0.0)
     bans.record(PEER, EXCLUSIONS[0])

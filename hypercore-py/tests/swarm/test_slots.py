@@ -82,7 +82,7 @@ def test_a_host_gains_nothing_by_connecting_with_other_keys():
     assert door.come("new", now=1.0) == REFUSE, "it has as many as the others now"
 
 
-def test_who_has_been_silent_longest_makes_way_after_a_while():
+def test_the_peer_that_was_silent_longest_makes_way_after_a_while():
     door = Door(3)
     for number in range(3):
         door.come(f"h{number}", now=float(number))

@@ -35,7 +35,8 @@ _OURS: Final = ("farmwire", "hypercore", "seederfarm", "workers")
 
 
 def require(extra: str) -> None:
-    """Raises Failure when a package of that extra is not installed. Imports none of them."""
+    """Check that the packages of an extra are installed. Raises Failure when a package of that extra is not
+    installed. Imports none of them."""
     for module in PACKAGES[extra]:
         # kombu puts an object of its own in the place of its module, and that has no spec
         if module not in sys.modules and importlib.util.find_spec(module) is None:

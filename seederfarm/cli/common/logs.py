@@ -1,4 +1,4 @@
-"""Where log records go: stderr, or above the live view while there is one."""
+"""Writes log records to stderr, or above the live view while there is one."""
 
 from __future__ import annotations
 

@@ -344,7 +344,7 @@ def remove_channel(name: str, as_json: bool) -> None:
 @click.argument("channel")
 @json_option
 def send_test(channel: str, as_json: bool) -> None:
-    """Have a test message sent to CHANNEL by control; `alerts channels` shows the result."""
+    """Send a test message to CHANNEL, by control; `alerts channels` shows the result."""
     open_farm()
     from django.core.exceptions import ValidationError
 

@@ -9,7 +9,7 @@ from ..common.failures import BadInput
 
 
 def settings() -> FarmSettings:
-    """Raises BadInput for settings that are wrong."""
+    """Return the settings of the farm. Raises BadInput for wrong ones."""
     try:
         return load().checked()
     except SettingsWrong as error:

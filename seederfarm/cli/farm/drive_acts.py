@@ -66,7 +66,7 @@ def resume(key: tuple[str, ...], as_json: bool) -> None:
 @_keys
 @json_option
 def prove(key: tuple[str, ...], as_json: bool) -> None:
-    """Have the complete copies of drives prove themselves now, each drive once in five minutes.
+    """Request proofs of the complete copies of drives now, once in five minutes for each drive.
 
     `show KEY` has the result.
     """

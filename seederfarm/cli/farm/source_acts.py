@@ -105,7 +105,7 @@ def remove_source(name: str, as_json: bool) -> None:
 @click.argument("name", metavar="SOURCE")
 @json_option
 def read_source(name: str, as_json: bool) -> None:
-    """Have the running farm read a source within seconds. `fetch` reads one in this process."""
+    """Ask the running farm to read a source within seconds. `fetch` reads one in this process."""
     open_farm()
     from ...registry.services.edits import read_soon
 

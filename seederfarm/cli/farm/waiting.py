@@ -52,7 +52,7 @@ def _progress(ids: Sequence[int]) -> dict[int, _Progress]:
 
 
 def wait_complete(ids: Sequence[int], number: int, timeout: float | None, as_json: bool) -> None:
-    """Until every drive has `number` complete copies, proven or not; 0: as many as it should have."""
+    """Wait until every drive has `number` complete copies, proven or not; 0: as many as it should have."""
     until = None if timeout is None else time.monotonic() + timeout
     printed: dict[int, _Progress] = {}
     waiting = list(ids)

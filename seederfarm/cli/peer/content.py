@@ -133,7 +133,7 @@ def _report_unreadable(label: str, main: BlockSource, *, given_key: bool) -> Non
 
 
 class Held(NamedTuple):
-    """Where blocks are stored and read."""
+    """The place where blocks are stored and read."""
 
     store: Store
     """Gets the blocks that come from peers."""

@@ -49,6 +49,6 @@ def _without_lock(data: Path, error: StorageError) -> Store:
 
 
 def require_store(data: Path) -> None:
-    """Raises Failure where there is none."""
+    """Check that the directory has a store. Raises Failure where there is none."""
     if not has_store(data):
         raise Failure(f"there is nothing at {data}")

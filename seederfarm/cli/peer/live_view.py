@@ -30,7 +30,7 @@ FRAME_SHARE = 0.05
 
 
 class LiveView:
-    """For people at a terminal."""
+    """The output for people at a terminal."""
 
     def __init__(self, labels: Mapping[bytes, str], data: Path) -> None:
         self._labels = labels

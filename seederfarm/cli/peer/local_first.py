@@ -71,7 +71,7 @@ class LocalFirst:
         return self._session.byte_range(index)
 
     def prefetch(self, indices: Sequence[int]) -> None:
-        """Have peers send those of these blocks that are not stored."""
+        """Request those of these blocks that are not stored."""
         local = self._stored()
         self._session.prefetch(
             indices if local is None else [index for index in indices if not local.has(index)]
@@ -116,7 +116,7 @@ class LocalFirst:
 
 
 class ContentsFirst(LocalFirst):
-    """The same for the contents of files: bytes are counted, and waiting can be given up."""
+    """A `LocalFirst` for the contents of files: bytes are counted, and waiting can be given up."""
 
     def __init__(
         self,

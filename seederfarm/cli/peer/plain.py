@@ -109,7 +109,7 @@ class PlainLines:
 
 
 def mirror_lines(key: bytes) -> list[str]:
-    """How an app uses this blind peer, as text."""
+    """Return the lines by which an app uses this blind peer."""
     mirror = encode_key(key)
     return [
         f"blind peer {mirror}",

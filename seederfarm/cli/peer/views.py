@@ -51,7 +51,7 @@ class View(Protocol):
 
     @property
     def write_log(self) -> Callable[[str], None] | None:
-        """Where log lines go; None for stderr."""
+        """The function that writes log lines; None for stderr."""
 
     def leaving(self) -> None:
         """The command was asked to stop, and does."""
@@ -61,7 +61,7 @@ class View(Protocol):
 
 
 class JsonView:
-    """For programs."""
+    """The output for programs."""
 
     write_log = None
     shows_problems = False
@@ -106,7 +106,7 @@ class JsonView:
 
 
 class PlainView:
-    """For logs."""
+    """The output for logs."""
 
     write_log = None
 

@@ -1,4 +1,4 @@
-"""How long a reader waits for contents that no peer may have.
+"""Decides how long a reader waits for contents that no peer may have.
 
 `get` of a large drive must not stop at one file that its writer cleared, nor at a peer that announces blocks
 and never sends them. While a peer sends, a wait lasts as long as needed; a block that no connected peer has

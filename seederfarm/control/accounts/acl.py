@@ -85,7 +85,7 @@ def worker_rules(node_id: str, version: Version, *, database: int = 0) -> list[s
         f"&{channel}{PIDBOX}",
     ]
     answers = f"{KEY_PREFIX}*.reply.{PIDBOX}"
-    who_asked = _k(f"_kombu.binding.reply.{PIDBOX}")
+    reply_queues = _k(f"_kombu.binding.reply.{PIDBOX}")
     # Any host part is allowed in its name; the queue is where kombu listens for remote control.
     remote = f"{KEY_PREFIX}*@{host_of(node_id)}.{PIDBOX}"
     if version >= SELECTORS:
@@ -94,11 +94,11 @@ def worker_rules(node_id: str, version: Version, *, database: int = 0) -> list[s
             f"(-@all {LEAVE} ~{_k(report_queue_of(node_id))})",
             f"(-@all {CLEAN_UP} ~{remote})",
             f"(-@all +lpush %W~{answers})",
-            f"(-@all +smembers %R~{who_asked})",
+            f"(-@all +smembers %R~{reply_queues})",
             f"(-@all +publish &{channel}celeryev/worker.* &{channel}celeryev/task.*)",
         ]
     reports = f"~{_k(report_queue_of(node_id))}"
-    return [*rules, f"~{remote}", reports, f"~{answers}", f"~{who_asked}"]
+    return [*rules, f"~{remote}", reports, f"~{answers}", f"~{reply_queues}"]
 
 
 def may_publish(version: Version) -> bool:

@@ -110,8 +110,8 @@ def new_denials() -> Iterator[Denial]:
 def _signature(entry: dict[str, Any]) -> str:
     """Identifies an entry, also among those of one client. Numbered since Redis 7.2."""
     client = entry.get("client-info", {})
-    who = client.get("id", "") if isinstance(client, dict) else ""
-    parts = (entry.get("entry-id", ""), who, entry["username"], entry["reason"], _object(entry))
+    sender = client.get("id", "") if isinstance(client, dict) else ""
+    parts = (entry.get("entry-id", ""), sender, entry["username"], entry["reason"], _object(entry))
     return "|".join(map(str, parts))
 
 

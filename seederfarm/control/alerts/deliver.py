@@ -139,7 +139,7 @@ def _failed(delivery: AlertDelivery, why: str, now: datetime) -> None:
 
 
 def pause(tries: int) -> timedelta:
-    """Before the next try."""
+    """Return the seconds before the next try."""
     return min(LAST_RETRY, FIRST_RETRY * (1 << max(0, min(tries - 1, 20))))
 
 

@@ -43,7 +43,7 @@ def upstream_gone(now: datetime) -> list[int]:
 
 
 def drives(ids: Sequence[int]) -> list[DriveFacts]:
-    """What is shown of these drives."""
+    """Return the facts of these drives."""
     found: list[DriveFacts] = []
     for batch in batches(ids, 500):
         rows = Drive.objects.filter(pk__in=batch).order_by("pk")
@@ -139,7 +139,7 @@ def unproven(threshold: int) -> list[int]:
 
 
 def copies(ids: Sequence[int]) -> list[CopyFacts]:
-    """What is shown of these copies."""
+    """Return the facts of these copies."""
     found: list[CopyFacts] = []
     for batch in batches(ids, 500):
         rows = list(Replica.objects.filter(pk__in=batch).select_related("drive", "worker").order_by("pk"))

@@ -1,4 +1,5 @@
-"""When alerts open and close: a condition must hold, and be over, for long enough. Pure, without a clock."""
+"""Decides when alerts open and close: a condition must hold, and be over, for long enough. Pure, without a
+clock."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from datetime import datetime, timedelta
 
 @dataclass(slots=True)
 class Step:
-    """What one run of a rule changes. Subjects."""
+    """The subjects whose alerts one run of a rule changes."""
 
     opened: list[str] = field(default_factory=list)
     lasting: list[str] = field(default_factory=list)

@@ -48,7 +48,7 @@ class AlertText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageText:
-    """What a message says, whatever its format."""
+    """The parts of a message, whatever its format."""
 
     uid: str
     kind: str

@@ -1,4 +1,4 @@
-"""Which messages are wanted: rows of deliveries for what is open, lasts, or is over.
+"""Plans messages: rows of deliveries for alerts that opened, last, or are over.
 
 Compares alerts with rows, so that a missed run is made up for, and a repeated one adds nothing.
 """

@@ -35,7 +35,7 @@ class Finding(NamedTuple):
 
 
 class DriveFacts(NamedTuple):
-    """What rules about a drive need of it."""
+    """The facts of a drive that rules need."""
 
     id: int
     name: str
@@ -54,7 +54,7 @@ class DriveFacts(NamedTuple):
 
 
 class WorkerFacts(NamedTuple):
-    """What rules about a worker need of it."""
+    """The facts of a worker that rules need."""
 
     id: int
     name: str
@@ -69,7 +69,7 @@ class WorkerFacts(NamedTuple):
 
 
 class SourceFacts(NamedTuple):
-    """What rules about a source need of it."""
+    """The facts of a source that rules need."""
 
     id: int
     name: str
@@ -79,7 +79,7 @@ class SourceFacts(NamedTuple):
 
 
 class CopyFacts(NamedTuple):
-    """What rules about a copy need of it."""
+    """The facts of a copy that rules need."""
 
     id: int
     drive_id: int

@@ -71,8 +71,8 @@ def _beat(task: ControlTask, every: float) -> dict[str, Any]:
 
 
 def beat_table() -> dict[str, Any]:
-    """What beat starts, by description. A run expires before the next one is due, so that none pile up while
-    control is away."""
+    """Return the scheduled work of beat, by description. A run expires before the next one is due, so that
+    none pile up while control is away."""
     farm = settings.FARM
     return {
         "check the whole plan": _beat(ControlTask.SWEEP, max(1.0, min(farm.reconcile_every, SWEEP_POLL))),

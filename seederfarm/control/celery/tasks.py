@@ -61,7 +61,7 @@ def send_worker_config(worker_id: int) -> None:
 
 @_task(ControlTask.RECONCILE)
 def reconcile_all() -> None:
-    """After a change that may concern any drive."""
+    """Plan all drives, after a change that may concern any of them."""
     sweep(requested=True)
 
 

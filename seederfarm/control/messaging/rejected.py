@@ -26,7 +26,7 @@ class Counts:
             self._count[kind if kind in self._count or len(self._count) < MAX_KINDS else OTHERS] += 1
 
     def take(self) -> dict[str, int]:
-        """What was counted since the last call, by kind. Any thread."""
+        """Return the numbers counted since the last call, by kind. Any thread may call it."""
         with self._lock:
             taken, self._count = dict(self._count), Counter()
         return taken

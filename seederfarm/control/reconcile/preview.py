@@ -1,4 +1,4 @@
-"""What the next plan would do, in the registry's terms (`registry.services.next_plan`)."""
+"""Computes what the next plan would do, in the registry's terms (`registry.services.next_plan`)."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def ingest_report(data: object, now: datetime | None = None) -> IngestResult:
 
 
 def apply_report(worker: Worker, report: Report, now: datetime) -> IngestResult:
-    """The same for a verified report. Call it in a transaction that holds the worker's row."""
+    """Apply a verified report. Call it in a transaction that holds the worker's row."""
     result = _replicas(worker, report.replicas, now) if report.replicas else IngestResult()
     if report.heartbeat is not None:
         _heartbeat(worker, report.heartbeat, now)

@@ -1,4 +1,4 @@
-"""What workers report of the use of drives: bytes served, and peers of watched drives.
+"""Takes reports about the use of drives: bytes served, and peers of watched drives.
 
 A worker may report anything. It counts for drives that it has a copy of, adds one row for each day and drive
 and one for each watched copy, and decides nothing.

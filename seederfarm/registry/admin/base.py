@@ -1,4 +1,4 @@
-"""Shared by all admin pages: audit log, bulk actions with a confirmation page, read-only lists."""
+"""The parts that all admin pages share: audit log, bulk actions with a confirmation page, read-only lists."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class FarmAdmin(_ModelAdmin[M]):
 
 
 class ReadOnlyAdmin(FarmAdmin[M]):
-    """For rows that only the farm writes."""
+    """The admin of rows that only the farm writes."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -192,7 +192,8 @@ class Secret(NamedTuple):
 
 
 class SecretAdmin(FarmAdmin[M]):
-    """For tokens: made, shown once, revoked; never changed. `save_model` calls a service and `show_once`."""
+    """The admin of tokens: made, shown once, revoked; never changed. `save_model` calls a service and
+    `show_once`."""
 
     def has_change_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return False

@@ -48,7 +48,7 @@ def bar(share: float | None, text: str) -> SafeString:
 
 
 def progress(share: float | None, text: str) -> SafeString:
-    """The same for a value that should reach 1."""
+    """A bar for a value that should reach 1."""
     if share is None:
         return format_html('<span class="whitespace-nowrap">{}</span>', text)
     return _bar(text, int(100 * max(0.0, min(1.0, share))), "bg-primary-500")

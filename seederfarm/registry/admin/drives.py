@@ -35,7 +35,7 @@ HEALTH_COLOURS = {
 
 
 class HealthFilter(DropdownFilter):  # type: ignore[misc]
-    """By state of a drive."""
+    """Filters drives by their state."""
 
     title = "state"
     parameter_name = "health"

@@ -1,4 +1,4 @@
-"""What is set about alerts: rules, silences, channels; and their deliveries."""
+"""The settings of alerts: rules, silences, channels; and their deliveries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_SECONDS = 366 * 86400
 
 
 class AlertChannel(models.Model):
-    """Where alerts are sent."""
+    """A receiver of messages about alerts."""
 
     class Kind(models.TextChoices):
         """How a message is sent."""
@@ -74,7 +74,7 @@ class AlertChannel(models.Model):
 
 
 class AlertRule(models.Model):
-    """What differs from the defaults of a rule (`registry.alert_rules`). No row: nothing does."""
+    """The differences from the defaults of a rule (`registry.alert_rules`). No row: none."""
 
     kind = models.CharField(max_length=40, primary_key=True)
     enabled = models.BooleanField(default=True)

@@ -17,7 +17,7 @@ FORK_ALERT: Final = "drive.forked"
 
 
 class Severity(models.TextChoices):
-    """How much an event or alert matters."""
+    """The weight of an event or alert."""
 
     INFO = "info", "info"
     WARNING = "warning", "warning"
@@ -143,7 +143,8 @@ class Sample(models.Model):
 
 
 class AuditEntry(models.Model):
-    """Who did what. Never changed; names are kept when user and object are gone."""
+    """An action of a person, a token or the farm. Never changed; names are kept when user and object are
+    gone."""
 
     at = models.DateTimeField(default=timezone.now)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")

@@ -1,4 +1,4 @@
-"""Which drives a user has seen in the list."""
+"""The drives that a user has seen in the list."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from django.db import models
 
 
 class SeenDrives(models.Model):
-    """What is new to a user: drives above `up_to`, without `also`. No row: the user never saw the list."""
+    """The drives that are new to a user: those above `up_to`, without `also`. No row: the user never saw the
+    list."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", primary_key=True

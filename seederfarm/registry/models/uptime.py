@@ -1,4 +1,4 @@
-"""How drives were, day by day."""
+"""The states of drives, day by day."""
 
 from __future__ import annotations
 

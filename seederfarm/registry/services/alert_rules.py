@@ -37,7 +37,7 @@ def rule_settings() -> dict[str, Setting]:
 
 
 def switched_off(kinds: Iterable[str]) -> set[str]:
-    """Those of the rules that are switched off."""
+    """Return the kinds, of these, whose rules are switched off."""
     optional = [kind for kind in set(kinds) if kind in RULES and RULES[kind].is_optional]
     rows = AlertRule.objects.filter(kind__in=optional, enabled=False)
     return set(rows.values_list("kind", flat=True))

@@ -23,7 +23,7 @@ TOO_MANY: Final = f"At most {MAX_DRIVES:,} drives at once: narrow the filter."
 
 
 class Act(StrEnum):
-    """What can be done with many drives."""
+    """An action on many drives."""
 
     PROVE = "prove"
     COPIES = "copies"
@@ -34,7 +34,7 @@ class Act(StrEnum):
 
 
 class Values(NamedTuple):
-    """What some of the actions take."""
+    """The values that some actions need."""
 
     copies: tuple[int, int] = (0, 0)
     """At least, at most."""

@@ -66,7 +66,7 @@ def remove_channel(channel: AlertChannel, actor: Actor) -> None:
 
 
 def send_test(channel: AlertChannel, actor: Actor) -> AlertDelivery:
-    """Have a test message sent now. Raises ValidationError for a channel that is off or has tests waiting."""
+    """Queue a test message. Raises ValidationError for a channel that is off or has tests waiting."""
     if not AlertChannel.objects.filter(pk=channel.pk, enabled=True).exists():
         raise ValidationError("The channel is switched off.")
     with transaction.atomic():

@@ -17,7 +17,7 @@ KEPT: Final = 60
 
 
 class DrainProgress(NamedTuple):
-    """How far the drain of a worker is."""
+    """The progress of a worker's drain."""
 
     copies: int
     """Copies that are on the worker and not released."""

@@ -54,7 +54,7 @@ class Guarded(NamedTuple):
 
 
 class RemoveResult(NamedTuple):
-    """What `remove` did."""
+    """The result of `remove`."""
 
     removing: int
     """Drives whose copies are being released now."""

@@ -125,7 +125,7 @@ def remove_source(source: Source, actor: Actor) -> None:
 
 
 def read_soon(source: Source, actor: Actor) -> bool:
-    """Have a source read within seconds. Returns False if it is switched off."""
+    """Request a reading of a source within seconds. Returns False if it is switched off."""
     with transaction.atomic():
         done = Source.objects.filter(pk=source.pk, enabled=True).update(next_at=None) == 1
         if done:

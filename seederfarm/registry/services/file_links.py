@@ -1,4 +1,4 @@
-"""Links that show a file or folder to all who have them, until they expire.
+"""Links that show a file or folder to every client that has them, until they expire.
 
 Signed with SEEDERFARM_SECRET_KEY and stored nowhere: another secret ends all of them.
 """
@@ -27,7 +27,7 @@ MAX_TOKEN: Final = 8000
 
 @dataclass(frozen=True, slots=True)
 class FileLink:
-    """What a link opens."""
+    """The path that a link opens."""
 
     key: str
     path: str
@@ -49,7 +49,7 @@ class FileLink:
 
     @property
     def expires_at(self) -> datetime:
-        """When it expires, in UTC."""
+        """Time at which it expires, in UTC."""
         return datetime.fromtimestamp(self.expires, UTC)
 
 
@@ -77,7 +77,7 @@ def short_link(key: str, path: str, lasts: timedelta, *, version: int | None = N
 
 
 def read_link(token: str) -> FileLink | None:
-    """What a link opens; None if it is forged or has expired."""
+    """Return what a link opens; None if it is forged or has expired."""
     if len(token) > MAX_TOKEN:
         return None
     try:

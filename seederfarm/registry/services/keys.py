@@ -120,7 +120,7 @@ def add_listed(
     added_manually: bool = True,
     actor: Actor,
 ) -> AddResult:
-    """The same for parsed keys. Without `added_manually` they stay for as long as a source lists them; a key
+    """Add parsed keys. Without `added_manually` they stay for as long as a source lists them; a key
     that a person added too stays after that."""
     minimum, maximum = replicas or settings.FARM.replicas
     required = clean_tags(list(required_tags))

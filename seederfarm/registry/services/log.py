@@ -1,4 +1,4 @@
-"""The audit log (who did what) and the flight recorder (events)."""
+"""The audit log (actions of people) and the flight recorder (events)."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Move(NamedTuple):
 
 @dataclass(slots=True)
 class NextPlan:
-    """What would be done, as workers are at `at`."""
+    """The moves that the planner would make, as workers are at `at`."""
 
     at: datetime
     drives: int = 0
@@ -118,7 +118,7 @@ def recent() -> NextPlan:
 
 
 def clear() -> None:
-    """Have `recent` plan anew."""
+    """Discard the plan of `recent`, which then plans again."""
     _recent.clear()
 
 

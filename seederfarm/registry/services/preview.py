@@ -1,4 +1,4 @@
-"""What adding a list of keys would do, line by line; nothing is written."""
+"""Previews the effect of adding a list of keys, line by line; it writes nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .keys import Listed, Malformed, read_lines
 
 
 class Outcome(StrEnum):
-    """What adding a line would do."""
+    """The effect of adding a line."""
 
     NEW = "new"
     KNOWN = "known"

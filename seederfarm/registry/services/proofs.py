@@ -25,7 +25,7 @@ most. Ours."""
 
 
 class ProofRequest(NamedTuple):
-    """What became of a request."""
+    """The result of a request for proofs."""
 
     copies: int
     """Complete copies that were asked."""
@@ -38,7 +38,7 @@ class ProofRequest(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """The result as a sentence."""
         asked = f"Asked {count_of(self.copies, 'complete copy')} for proof."
         if not self.skipped:
             return asked if self.copies else "No copy is complete yet."

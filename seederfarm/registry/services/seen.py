@@ -1,4 +1,4 @@
-"""Which drives are new to a user: those added since the user marked all as seen, but for some."""
+"""Records which drives are new to a user: those added since the user marked all as seen, but for some."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_ALSO: Final = 500
 
 
 class Seen(NamedTuple):
-    """What a user has seen."""
+    """The drives that a user has seen."""
 
     up_to: int
     also: tuple[int, ...] = ()
@@ -25,18 +25,18 @@ class Seen(NamedTuple):
         return pk > self.up_to and pk not in self.also
 
     def new(self, rows: QuerySet[Drive]) -> QuerySet[Drive]:
-        """Those of the drives that are new."""
+        """Return the drives, of these, that are new."""
         return rows.filter(pk__gt=self.up_to).exclude(pk__in=self.also)
 
 
 def of(user: Any) -> Seen:
-    """What this user has seen; all that is there if the user never logged in."""
+    """Return the drives that a user has seen; all drives if the user never logged in."""
     row = SeenDrives.objects.filter(user=user).first()
     return Seen(_newest()) if row is None else Seen(row.up_to, tuple(row.also))
 
 
 def begin(user: Any) -> None:
-    """What is there at a user's first login is not new later."""
+    """Mark all drives as seen at a user's first login."""
     SeenDrives.objects.get_or_create(user=user, defaults={"up_to": _newest()})
 
 

@@ -100,7 +100,7 @@ def _subject(source: Source) -> str:
 
 
 def keep_listed(instance: Any, **_: Any) -> None:
-    """Before a source is deleted: mark the keys that it alone listed as added by a person."""
+    """Mark, before a source is deleted, the keys that it alone listed as added by a person."""
     others = SourceEntry.objects.filter(drive=OuterRef("pk")).exclude(source=instance)
     listed = SourceEntry.objects.filter(source=instance).values("drive_id")
     Drive.objects.filter(~Exists(others), pk__in=listed, added_manually=False).exclude(

@@ -41,7 +41,7 @@ _URLS = ("location", "removals_url")
 
 
 class ImportResult(NamedTuple):
-    """What an import did."""
+    """The result of an import."""
 
     added: int
     known: int

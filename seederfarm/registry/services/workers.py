@@ -33,7 +33,7 @@ class LastCopies(NamedTuple):
 
 
 class RetireResult(NamedTuple):
-    """What `retire` did."""
+    """The result of `retire`."""
 
     retired: int
     guarded: list[LastCopies]
@@ -134,7 +134,7 @@ def set_paused(workers: Workers, paused: bool, actor: Actor) -> int:
 
 
 def workers_edited(workers: Workers) -> None:
-    """After limits, zone, tags or weight changed in a form: notify listeners."""
+    """Notify listeners after limits, zone, tags or weight changed in a form."""
     _announce(_ids(workers))
 
 

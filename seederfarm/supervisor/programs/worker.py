@@ -18,7 +18,7 @@ TOKEN_FILE: Final = "join_token"
 
 
 def token_file(home: Path) -> Path:
-    """In the worker's own directory: deleting that directory starts with a new worker and a new token."""
+    """Return the token's file, in the worker's own directory: without it a new worker and token are made."""
     return home / "worker" / TOKEN_FILE
 
 

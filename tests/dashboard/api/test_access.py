@@ -134,7 +134,7 @@ def test_a_token_has_a_rate(otto: User, fresh_limit: TokenLimit, monkeypatch: py
 
 
 @pytest.mark.slow
-def test_wrong_tokens_are_bounded_and_lock_no_user_out_who_is_known(otto: User) -> None:
+def test_wrong_tokens_are_bounded_and_lock_no_known_user_out(otto: User) -> None:
     known, other = ApiClient(token_for(otto, "read")), ApiClient(token_for(otto, "read"))
     assert known("GET", "workers").status == 200
     for number in range(REFUSED.burst):

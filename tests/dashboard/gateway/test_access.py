@@ -104,7 +104,7 @@ def test_links_are_recorded_and_bounded(drive: Drive) -> None:
             file_links.make_link(drive, path, lasts, "cli")
 
 
-def test_the_api_makes_links_for_those_who_may_change_the_drive(peer: Browser, drive: Drive) -> None:
+def test_the_api_makes_links_for_users_that_may_change_the_drive(peer: Browser, drive: Drive) -> None:
     user = make_user("anna")
     address = f"/api/v1/drives/{drive.key}/links"
 

@@ -31,7 +31,7 @@ def run(scene: object) -> None:
     asyncio.run(scene)  # type: ignore[arg-type]
 
 
-def test_each_topic_is_rendered_once_for_all_who_watch_it() -> None:
+def test_each_topic_is_rendered_once_for_all_its_watchers() -> None:
     async def scene() -> None:
         render = Renderer()
         hub = Hub(render, tick=0.01)

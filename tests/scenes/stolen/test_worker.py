@@ -151,7 +151,7 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
 
 @pytest.mark.interop
 @pytest.mark.timeout(300)
-def test_a_thief_who_floods_control_with_reports_silences_no_other_worker(farm: Farm) -> None:
+def test_a_thief_that_floods_control_with_reports_silences_no_other_worker(farm: Farm) -> None:
     farm.wait_seen("alice", "bob")
     farm.workers.kill("bob")
     thief = Redis.from_url(farm.stolen_login("bob"), decode_responses=True, retry=None)

@@ -24,7 +24,7 @@ def test_directories_are_for_their_owner_alone(files: RunFiles) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
-def test_a_second_farm_in_one_home_is_refused_and_learns_who_has_it(files: RunFiles) -> None:
+def test_a_second_farm_in_one_home_is_refused_and_learns_which_process_has_it(files: RunFiles) -> None:
     files.take()
     files.write_state({"pid": 4242})
     other = RunFiles(files.home)

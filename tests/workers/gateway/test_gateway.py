@@ -339,7 +339,7 @@ def test_streams_are_bounded_in_all_and_for_each_client(
     assert gateway.get(key, "/big.bin") == content("/big.bin", size)
 
 
-def test_a_reader_who_takes_nothing_is_disconnected(
+def test_a_reader_that_takes_nothing_is_disconnected(
     publisher: Publisher, new_gateway: NewGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "STALL_TIMEOUT", 0.5)

@@ -1,1 +1,1 @@
-"""What Prometheus and health checks get from a worker, on a port of its own."""
+"""Metrics and health checks of a worker, on a port of its own."""

@@ -76,7 +76,7 @@ class WorkerCollector(Collector):
         yield from _engines(self._agent.shards)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: names need not be known before the first scrape."""
+        """Yield nothing: names need not be known before the first scrape."""
         return ()
 
 

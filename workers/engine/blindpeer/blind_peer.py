@@ -130,7 +130,7 @@ class BlindPeer:
         return len(self._clients)
 
     def status(self) -> BlindPeerStatus:
-        """For people. Visits every record, so call it seldom."""
+        """Return totals for people. It visits every record, so call it seldom."""
         held = sum(record.held_bytes for record in self.records)
         return BlindPeerStatus(len(self.records), held, self.records.clients)
 

@@ -149,7 +149,7 @@ class Client:
         self.malformed += 1
 
     def channel_ended(self, channel: BlindPeerChannel, reason: CloseReason, now: float) -> None:
-        """It may be opened again."""
+        """Do nothing: the client may open the channel again."""
 
     def _add_core(self, value: Reader, reply: RpcReply, now: float) -> None:
         self._host.add_core(self, AddCoreRequest.decode(value), reply, now)

@@ -1,4 +1,4 @@
-"""Which cores make room when the store is nearly full.
+"""Chooses the cores that make room when the store is nearly full.
 
 Official blind peers delete by priority and last activity alone, so that one client with much data and a high
 priority displaces all others. Here clients that take more than their share lose theirs first; then priority

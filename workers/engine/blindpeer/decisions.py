@@ -1,4 +1,4 @@
-"""Which cores of a message are recorded, and which are replicated now.
+"""Decides which cores of a message are recorded, and which are replicated now.
 
 The rules are those of blind-peer 3.13 (`addCores`), with two differences: the record decides whether a core
 is known, so that a deleted one can be added again; and a collected core returns when there is room for it.

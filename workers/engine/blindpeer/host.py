@@ -1,4 +1,4 @@
-"""What a blind peer uses of its engine."""
+"""The part of the engine that a blind peer uses."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ Ours."""
 
 
 class Progress(NamedTuple):
-    """What changed in a core, once it is durable."""
+    """A durable change of a core."""
 
     record: Record
     news: bool

@@ -1,4 +1,4 @@
-"""How many cores clients may name, and who asks most."""
+"""Limits how many cores clients may name, and counts the clients that ask most."""
 
 from __future__ import annotations
 

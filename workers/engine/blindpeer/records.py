@@ -102,7 +102,7 @@ class Record:
 
     @classmethod
     def decode(cls, key: bytes, data: bytes) -> Record:
-        """Raises ValueError for what `encode` does not write."""
+        """Decode a record. Raises ValueError for bytes that `encode` does not write."""
         try:
             client, host, priority, announce, referrers, *numbers = json.loads(data)
             length, held, updated, active, collected = numbers

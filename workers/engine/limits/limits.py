@@ -108,7 +108,7 @@ class Limits:
         self._disk.count_again()
 
     def content_deleted(self) -> None:
-        """The same, at once: there may be room again."""
+        """Check the disk at once: there may be room again."""
         self._disk.count_again()
         self.poll()
 

@@ -29,7 +29,7 @@ _SEALED_BYTES = PADDING + len(Header(has_metadata=True, content_feed=bytes(KEY_B
 
 
 class Kind(Enum):
-    """What a key names."""
+    """The kind of content that a key names."""
 
     CORE = "core"
     BEE = "bee"
@@ -52,7 +52,7 @@ MAIN_ROLE = {Kind.CORE: Role.CORE, Kind.BEE: Role.BEE, Kind.DRIVE: Role.DB}
 
 
 class Finding(NamedTuple):
-    """What is known about a key."""
+    """The known facts about the kind of a key."""
 
     kind: Kind | None = None
     """None: unknown."""

@@ -76,7 +76,7 @@ class LimitStatus:
 
 
 class BlindPeerStatus(NamedTuple):
-    """What clients of a blind peer have it keep."""
+    """Totals of the cores that a blind peer keeps for clients."""
 
     cores: int
     bytes: int

@@ -36,7 +36,7 @@ class EventFacts:
         self._facts: dict[bytes, KeyFacts] = {}
 
     def of(self, key: bytes) -> KeyFacts:
-        """What is known of a key, perhaps nothing."""
+        """Return the facts of a key, empty for an unknown one."""
         return self._facts.get(key) or KeyFacts()
 
     def remove(self, key: bytes) -> None:

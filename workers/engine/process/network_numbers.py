@@ -15,7 +15,7 @@ Numbers = dict[str, int]
 
 
 def reach_of(swarm: Swarm) -> dict[str, object]:
-    """How peers reach a running engine, by the names of `farmwire.report.Reach`."""
+    """Return how peers reach a running engine, by the names of `farmwire.report.Reach`."""
     node, ways = swarm.node, Counter(connection.way for connection in swarm.connections)
     nat = node.core.nat
     return {

@@ -1,4 +1,4 @@
-"""Which keys each stored core belongs to, recorded in the store.
+"""Records in the store which keys each stored core belongs to.
 
 A core can belong to several keys: the header of a drive may name any core as its contents. What a removal
 deletes is therefore decided from these records, which are written in the same transaction as the cores, never

@@ -1,4 +1,4 @@
-"""How many files a drive has, and their bytes: counted from what is stored, within bounds.
+"""Counts the files of drives and their bytes, from the stored blocks, within bounds.
 
 A writer may put millions of entries into a drive. Counting stops at a bound, and takes a small share of the
 loop's time.

@@ -1,4 +1,4 @@
-"""When a key looks up peers. Pure: the time is an argument.
+"""Decides when a key looks up peers. Pure: the time is an argument.
 
 A key that is behind looks until it is not, first often, then ever more rarely: a peer that has it may appear
 at any time and announce itself without looking up others. A complete key needs no lookups: readers find its
@@ -77,7 +77,7 @@ class Lookups:
         return True
 
     def next_deadline(self, now: float) -> float | None:
-        """When the results may change by time alone."""
+        """Return when the results may change by time alone."""
         if self._behind_since is not None and self.asked and now < self._behind_since + CATCH_UP:
             return self._behind_since + CATCH_UP
         return self._repeat_at if self._repeat_at is not None else self._lookup_until

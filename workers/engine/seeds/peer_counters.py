@@ -78,7 +78,7 @@ class PeerCounters:
         return self._gone_out + sum(known.bytes_out for known in self._known.values())
 
     def amounts(self) -> list[PeerAmounts]:
-        """Of each peer that is open."""
+        """Return the bytes in and out of each open peer."""
         return [PeerAmounts(key, known.bytes_in, known.bytes_out) for key, known in self._known.items()]
 
     def update(self, peers: Iterable[RemotePeer]) -> list[PeerDelta]:

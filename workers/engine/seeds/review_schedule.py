@@ -1,4 +1,4 @@
-"""When keys are reviewed: soon after activity, and at the moments that their seeds name."""
+"""Decides when keys are reviewed: soon after activity, and at the moments that their seeds name."""
 
 from __future__ import annotations
 

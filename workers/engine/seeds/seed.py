@@ -45,10 +45,10 @@ class OpenSession(Protocol):
 
 
 class Seed:
-    """Made and driven by the engine. `resting`: it was loaded from cold, so its events repeat old facts and
-    its sessions are inactive. `claim` records that a core belongs to the key; False: it has too many.
-    `changed` asks for a review, a prompt one if its argument is True. `report_interval` returns the seconds
-    between two reports of progress at least."""
+    """A key that the engine keeps, its cores and their state; the engine drives it. `resting`: it was loaded
+    from cold, so its events repeat old facts and its sessions are inactive. `claim` records that a core
+    belongs to the key; False: it has too many. `changed` asks for a review, a prompt one if its argument is
+    True. `report_interval` returns the seconds between two reports of progress at least."""
 
     def __init__(
         self,

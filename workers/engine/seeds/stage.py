@@ -1,4 +1,4 @@
-"""How much of a key is kept in memory. Pure: the time is an argument.
+"""Decides how much of a key is kept in memory. Pure: the time is an argument.
 
 A key that is behind is replicated on every connection. When it is complete and idle for a while it rests: it
 serves peers that open it, and they report newer versions. Without peers it becomes cold: a record of a few
@@ -29,7 +29,7 @@ class Stage(Enum):
 
 
 class Step(Enum):
-    """What happens to a seed."""
+    """An input of the stage machine: what happens to a seed."""
 
     ADD = "add"
     LOAD = "load"
@@ -60,7 +60,7 @@ def after(stage: Stage | None, step: Step) -> Stage | None:
 
 
 class StageMachine:
-    """Of one key that is in memory."""
+    """The stage of one key that is in memory."""
 
     __slots__ = ("_since", "_stage")
 
@@ -104,7 +104,7 @@ class StageMachine:
         self._stage, self._since = after(self._stage, step), None
 
     def next_deadline(self) -> float | None:
-        """When `step` may advance by time alone."""
+        """Return when `step` may advance by time alone."""
         if self._since is None:
             return None
         return self._since + (REST_AFTER if self._stage is Stage.ACTIVE else COLD_AFTER)

@@ -54,7 +54,7 @@ class TooMuch(InvalidContent):
 
 
 class Budget:
-    """What may still be read: by default for one title."""
+    """The blocks and bytes that may still be read: by default for one title."""
 
     def __init__(self, blocks: int = MAX_BLOCKS, size: int = MAX_BYTES) -> None:
         self._blocks = blocks
@@ -97,7 +97,7 @@ class StoredBlocks:
         return self.read(index)
 
     def read(self, index: int) -> bytes:
-        """Raises BlockNotAvailable and TooMuch."""
+        """Return a stored block, and count it. Raises BlockNotAvailable and TooMuch."""
         core = self._core
         if not core.has(index):
             raise BlockNotAvailable(f"block {index} is not here")

@@ -97,7 +97,7 @@ class TrackedCore:
         return bool(self.conflict or self.forks or self.corrupt) or self.backed_off is not None
 
     def gaps(self) -> CoreGaps:
-        """Which blocks are missing."""
+        """Return the missing blocks."""
         core = self.core
         state = (core.fork, core.length, core.bitfield.count, core.bitfield.contiguous)
         if self._gaps is None or self._gaps[0] != state:

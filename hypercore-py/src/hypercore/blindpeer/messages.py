@@ -76,7 +76,7 @@ class Cores:
 
     cores: tuple[CoreRef, ...]
     referrer: bytes | None = None
-    """Key of the group that the cores belong to: who knows it gets hints (see `wakeup`)."""
+    """Key of the group that the cores belong to: peers that know it get hints (see `wakeup`)."""
     priority: int = 0
     announce: bool = False
 

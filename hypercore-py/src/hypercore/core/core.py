@@ -46,7 +46,7 @@ any number, and an offset beyond the largest file would make every flush fail.""
 
 
 class Core:
-    """Made by a `Store`."""
+    """A core of a `Store`: its blocks, its tree, its head."""
 
     __slots__ = (
         "_durable_head",

@@ -129,8 +129,8 @@ class Peer:
         """Whether its last report of its head was not processed yet."""
 
     def __repr__(self) -> str:
-        who, core = self.muxer.remote_public_key.hex()[:8], self.core.key.hex()[:8]
-        return f"<Peer {who} of core {core}, fork {self.remote_fork}, length {self.remote_length}>"
+        remote, core = self.muxer.remote_public_key.hex()[:8], self.core.key.hex()[:8]
+        return f"<Peer {remote} of core {core}, fork {self.remote_fork}, length {self.remote_length}>"
 
     # --- for the replicator ---------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class Peer:
     send_data = send
 
     def mark_dirty(self) -> None:
-        """Have `channel_flush` called, since there may be messages to send."""
+        """Request a call of `channel_flush`, since there may be messages to send."""
         self.channel.mark_dirty()
 
     def wait_writable(self) -> None:

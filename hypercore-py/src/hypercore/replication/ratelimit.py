@@ -121,9 +121,9 @@ class RateLimit:
     def _update_active(self) -> None:
         self.active = self._rate is not None or self._budget is not None
 
-    def _resume(self, who: dict[Resume, None]) -> None:
-        resumed = list(who)
-        who.clear()
+    def _resume(self, waiters: dict[Resume, None]) -> None:
+        resumed = list(waiters)
+        waiters.clear()
         for resume in resumed:
             resume()
 

@@ -410,7 +410,7 @@ def test_an_inactive_session_serves_peers_that_ask_and_offers_itself_to_none() -
     run(scene)
 
 
-def test_who_owns_a_core_hears_that_a_peer_has_opened_it() -> None:
+def test_the_owner_of_a_core_is_notified_that_a_peer_has_opened_it() -> None:
     async def scene() -> None:
         writer = make_writer(sample_blocks(5))
         writer.store.close_core(writer.core)

@@ -21,7 +21,7 @@ def test_debts_are_forgiven_in_equal_parts() -> None:
     assert [debts.owed(debt) for debt in few] == pytest.approx([1.0 - 2 * FORGIVEN_SHARE / 3] * 3)
 
 
-def test_who_takes_equally_much_owes_equally_much_however_many_were_in_debt_meanwhile() -> None:
+def test_links_that_take_equally_much_owe_equally_much_however_many_were_in_debt_meanwhile() -> None:
     """Looked at only now and then, each would be forgiven at the pace of the moment."""
     debts = Debts(0.0)
     early, late = in_debt(debts, 2, 0.2)
@@ -72,7 +72,7 @@ def test_idle_time_gives_no_peer_an_advantage() -> None:
     assert debts.owed(idle) == pytest.approx(0.3)
 
 
-def test_who_has_paid_or_is_gone_slows_the_clock_no_more() -> None:
+def test_a_debtor_that_has_paid_or_is_gone_slows_the_clock_no_more() -> None:
     debts = Debts(0.0)
     paid, gone, forgiven, left = in_debt(debts, 4, 0.1)
     debts.charge(paid, 0.0, paid=0.2)

@@ -136,7 +136,7 @@ def test_a_peer_that_keeps_us_busy_alone_gets_its_share_and_no_more() -> None:
 
 
 @pytest.mark.slow
-def test_of_those_in_debt_who_owes_less_comes_first() -> None:
+def test_of_links_in_debt_the_one_that_owes_less_comes_first() -> None:
     """A moment of a newcomer does not wait for as many turns as there are others."""
     busy: list[Busy] = []
     late: list[Busy] = []
@@ -241,7 +241,7 @@ def test_connections_that_come_and_go_while_others_wait_leave_nothing_behind() -
     asyncio.run(main())
 
 
-def test_who_fails_or_is_gone_holds_up_no_peer() -> None:
+def test_a_link_that_fails_or_is_gone_holds_up_no_peer() -> None:
     async def main() -> None:
         loop, errors = asyncio.get_running_loop(), []
         loop.set_exception_handler(lambda loop, context: errors.append(context))

@@ -42,7 +42,7 @@ def test_idle_peers_that_were_announced_first_do_not_keep_us_from_the_publisher(
     run(scene)
 
 
-def test_who_dials_us_beyond_the_bound_is_refused_until_there_is_room():
+def test_a_peer_that_dials_us_beyond_the_bound_is_refused_until_there_is_room():
     async def scene(net, peer):
         a = await peer(max_incoming=2)
         await a.swarm.join(TOPIC, client=False).flushed()
@@ -63,7 +63,7 @@ def test_who_dials_us_beyond_the_bound_is_refused_until_there_is_room():
     run(scene)
 
 
-def test_who_has_been_silent_makes_way_for_a_new_peer(monkeypatch):
+def test_a_silent_peer_makes_way_for_a_new_peer(monkeypatch):
     monkeypatch.setattr(slots_module, "SILENCE", 0.5)
 
     async def scene(net, peer):

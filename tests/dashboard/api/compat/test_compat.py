@@ -101,7 +101,7 @@ def test_a_status_is_what_the_copies_have_now(compat: Any) -> None:
     a_copy(drive, worker)
     assert status() == "SEEDING"
     Worker.objects.update(lost_since=timezone.now())
-    assert status() == "DOWNLOADING", "its worker is lost: nobody can read it"
+    assert status() == "DOWNLOADING", "its worker is lost: no peer can read it"
     services.remove([drive], "cli", force=True)
     Drive.objects.all().delete()
     again = make_drive("tides")

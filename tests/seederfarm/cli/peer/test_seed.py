@@ -173,7 +173,7 @@ def test_a_broken_identity_is_one_line_and_is_kept(tmp_path: Path) -> None:
 # --- its life
 
 
-def test_it_says_who_it_is_and_keeps_that(seeding: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_it_prints_its_identity_and_keeps_it(seeding: subprocess.Popen[str], tmp_path: Path) -> None:
     seeding.send_signal(signal.SIGTERM)
     assert seeding.wait(15) == 0
     first = load_identity(tmp_path / "data")

@@ -251,7 +251,7 @@ def test_names_of_any_bytes_blind_neither_the_watch_nor_the_log(broker: RedisSer
     assert all(0 < ttl <= budget.ANSWERS_LIVE for ttl in left)
 
 
-def test_large_names_in_the_log_of_refusals_go_and_so_does_who_sent_them(
+def test_large_names_in_the_log_of_refusals_go_and_so_does_their_sender(
     broker: RedisServer, worker: Worker
 ) -> None:
     """Redis keeps whole names of what it refused, in memory of no key."""
@@ -341,7 +341,7 @@ def test_an_account_with_hundreds_of_connections_is_suspended(broker: RedisServe
         client.close()
 
 
-def test_who_asks_and_does_not_read_is_suspended(broker: RedisServer, worker: Worker) -> None:
+def test_an_account_that_asks_and_does_not_read_is_suspended(broker: RedisServer, worker: Worker) -> None:
     """What Redis holds for the answers counts for no key."""
     thief = log_in(broker)
     thief.hset(f"farm:unacked.{NODE}.h", "x", b"x" * 8 * MIB)

@@ -246,7 +246,7 @@ def test_checking_takes_no_more_than_its_share_of_the_time(farm: FakeBroker, now
     assert sweep(now + 181 * SECOND, heard(now)).drives == 1
 
 
-def test_who_wants_it_sooner_is_remembered_until_it_was_done(farm: FakeBroker, now: datetime) -> None:
+def test_a_request_to_do_it_sooner_is_remembered_until_it_was_done(farm: FakeBroker, now: datetime) -> None:
     FakeWorker("anna", now=now)
     make_drive()
     swept(1.0, now)

@@ -187,7 +187,7 @@ def test_nothing_else_is_believed(
     assert Drive.objects.get().dirty
 
 
-def test_an_answer_counts_once_and_only_from_whom_it_was_asked(
+def test_an_answer_counts_once_and_only_from_the_worker_that_was_asked(
     farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
 ) -> None:
     bert = FakeWorker("bert", now=now)

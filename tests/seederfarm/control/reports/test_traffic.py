@@ -112,7 +112,7 @@ def test_peers_are_kept_only_of_copies_of_watched_drives(
 ) -> None:
     lists = [PeerList(key=key, total=10**6, peers=[peer(1)]) for key in (HERE, ELSEWHERE, key_of("no"))]
     send(worker, now, peers=lists)
-    assert not CopyPeers.objects.exists(), "nobody looks"
+    assert not CopyPeers.objects.exists(), "no page is open"
     watching.watch([HERE, ELSEWHERE], now)
     send(worker, now + SECOND, peers=lists)
     kept = CopyPeers.objects.get()
@@ -193,7 +193,7 @@ class TestFiles:
         drive = self.report(worker, now + 4 * SECOND, files=4, files_version=12, **longer)
         assert (drive.files, drive.file_bytes, drive.files_version) == (4, None, 12)
         drive = self.report(worker, now + 5 * SECOND, files=9, files_version=13, **longer)
-        assert drive.files == 4, "a version that nobody has"
+        assert drive.files == 4, "a version that no copy has"
 
     def test_a_rewritten_drive_has_no_count_until_it_is_counted(
         self, farm: FakeBroker, worker: FakeWorker, now: datetime

@@ -396,7 +396,7 @@ class TestPermissions:
         for name in (DRIVES, WORKERS, "admin:registry_drive_add", "admin:registry_auditentry_changelist"):
             assert client.get(reverse(name)).status_code == 403, name
 
-    def test_those_who_may_only_look_cannot_act(self) -> None:
+    def test_users_that_may_only_view_cannot_act(self) -> None:
         user = make_user("bob", is_superuser=False)
         user.user_permissions.add(Permission.objects.get(codename="view_drive"))
         client = Client()

@@ -61,7 +61,7 @@ def a_source() -> Source:
     )
 
 
-def test_who_may_only_look_at_sources_sees_no_secret_of_them() -> None:
+def test_users_that_may_only_view_sources_see_no_secret_of_them() -> None:
     source = a_source()
     page = reverse("admin:registry_source_change", args=(source.pk,))
     looking = staff("view_source").get(page)
@@ -134,7 +134,7 @@ def test_an_api_token_is_for_oneself_unless_one_is_a_superuser() -> None:
     assert ApiToken.objects.get().user.get_username() == "op"
 
 
-def test_who_may_only_look_has_no_action_and_no_button_on_any_page() -> None:
+def test_users_that_may_only_view_have_no_action_and_no_button_on_any_page() -> None:
     """Of every model there is, those of later ones included."""
     objects = {"drive": make_drive("d"), "worker": make_worker("w"), "source": a_source()}
     client = staff(*(f"view_{model._meta.model_name}" for model in admin.site._registry))
@@ -184,7 +184,7 @@ def test_hashes_of_passwords_and_tokens_are_on_no_page() -> None:
                 assert not [secret for secret in secrets if secret in unescape(done.text)], page
 
 
-def test_who_may_change_users_gets_no_rights_by_it() -> None:
+def test_users_that_may_change_users_get_no_rights_by_it() -> None:
     admin = make_user("alice")
     client = staff(
         "change_user", "view_user", "add_user", "delete_user", "change_group", "add_group", "view_group"

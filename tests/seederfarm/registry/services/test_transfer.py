@@ -156,7 +156,7 @@ def test_a_source_that_makes_no_sense_takes_the_keys_with_it() -> None:
 
 
 @pytest.mark.usefixtures("database")
-def test_what_is_known_stays_as_it_is_and_a_person_who_imports_it_wants_it() -> None:
+def test_known_keys_stay_as_they_are_and_an_import_counts_as_added_by_a_person() -> None:
     Drive.objects.create(key=A, label="mine", added_manually=False)
     Source.objects.create(name="theirs", location="https://example.org/mine")
     result = into(

@@ -74,7 +74,8 @@ class RemotePeer:
 
 
 class ActiveCore:
-    """Shared by all sessions of a core. Open while the core has a session or a peer that reads it."""
+    """The replication state of a core, shared by its sessions. Open while the core has a session or a peer
+    that reads it."""
 
     def __init__(
         self,
@@ -164,7 +165,7 @@ class ActiveCore:
         self._check_idle()
 
     def add_active(self, change: int, *, everywhere: bool) -> None:
-        """One more session is active, or one less."""
+        """Count a session that became active, or inactive."""
         was_active, was_everywhere = self.active, self.everywhere
         self._active += change
         if everywhere:
@@ -177,7 +178,7 @@ class ActiveCore:
             self._on_active(self)
 
     def count_downloader(self, change: int) -> None:
-        """One more session wants every block, or one less."""
+        """Count a session that wants every block, or no longer does."""
         self._downloaders += change
         self._set_download_ranges()
 

@@ -35,7 +35,8 @@ FULL_POLL_SECONDS = 0.05
 
 
 class Hub:
-    """Shared by the links of one store: turns on the loop, and the budget for what they hold."""
+    """The resources that the links of one store share: turns on the loop, and the budget for what they
+    hold."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -72,7 +73,7 @@ class Hub:
 
 
 class Received:
-    """What a link has received and not processed."""
+    """The messages that a link has received and not processed."""
 
     __slots__ = ("_link", "held")
 
@@ -94,7 +95,7 @@ class Received:
 
 
 class Queued:
-    """What a link has to send, and the requests that wait to be answered on it."""
+    """The messages that a link has to send, and the requests that wait to be answered on it."""
 
     __slots__ = ("_link",)
 

@@ -21,7 +21,8 @@ PREFETCH_BLOCKS = 512
 
 
 class Hypercore:
-    """Made by `Corestore.get`. A `BlockSource` (see `hypercore.blocks`), so bees and drives read from it.
+    """A session: a handle on a core of a corestore, made by `Corestore.get`. A `BlockSource` (see
+    `hypercore.blocks`), so bees and drives read from it.
 
     While a session is open and active its core is replicated on every connection of the corestore. Blocks are
     fetched when read, or, after `download`, all of them. An inactive session serves peers that open the core,

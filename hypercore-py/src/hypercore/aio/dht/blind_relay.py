@@ -101,7 +101,7 @@ class _Pairing:
         self._channel.open(b"", monotonic())
 
     async def run(self, stream_id: int) -> Pair:
-        """Raises PeerUnreachable."""
+        """Pair both sides through the relay. Raises PeerUnreachable."""
         self._channel.send_frame(Pair(is_initiator=self._is_initiator, token=self._token, id=stream_id))
         return await self._answer
 

@@ -1,4 +1,4 @@
-"""What the parts of a node share."""
+"""The state that the parts of a node share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Spawn(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeContext:
-    """What the parts of a `DhtNode` know of it. Made by `DhtNode.start`."""
+    """The view of a `DhtNode` that its parts have. Made by `DhtNode.start`."""
 
     endpoint: Endpoint
     socket: UdpSocket

@@ -93,7 +93,8 @@ class HolePunch:
     # --- the rounds ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Raises PeerUnreachable when punching fails. Cancel it when another path works."""
+        """Punch a hole to the server. Raises PeerUnreachable when punching fails. Cancel it when another path
+        works."""
         self._context.punch_listeners.add(self)
         try:
             probe = await self._probe(retry=True)

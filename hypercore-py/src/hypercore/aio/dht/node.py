@@ -269,7 +269,7 @@ class DhtNode:
         return self.core.online
 
     def profile(self) -> NetworkProfile:
-        """How peers can reach us now."""
+        """Return how peers can reach us now."""
         return profile_network(
             self.core.nat, firewalled=self.firewalled, local_port=self.local_port, local=self._network.local
         )

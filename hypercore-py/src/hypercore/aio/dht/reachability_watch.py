@@ -54,7 +54,7 @@ class ReachabilityWatch:
         self._test_again.set()
 
     def on_network_changed(self) -> None:
-        """Until it is measured, a host counts as unreachable: punching works in both cases."""
+        """Count the host as unreachable until it is measured again: punching works in both cases."""
         self.firewalled = self.firewalled or self.measured
 
     async def run(self, context: NodeContext) -> None:

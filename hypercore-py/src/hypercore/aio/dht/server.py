@@ -26,7 +26,8 @@ from .server_announcer import ServerAnnouncer
 
 
 class Server:
-    """Made by `DhtNode.listen`. `on_connection(connection)` is called with each client.
+    """Accepts connections under one key, made by `DhtNode.listen`. `on_connection(connection)` is called with
+    each client.
 
     `relay_through()` returns the public key of the blind relay that clients should use, None if they need
     none now. `on_close(server)` is called when the server accepts no more connections.

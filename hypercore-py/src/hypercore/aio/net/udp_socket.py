@@ -60,7 +60,7 @@ _nowhere: list[RawPacket] = []
 
 
 class PacketSink(Protocol):
-    """What the endpoint knows of a stream."""
+    """The view of a stream that the endpoint has."""
 
     socket: UdpSocket | None
     source: Source

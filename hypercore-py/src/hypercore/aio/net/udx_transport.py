@@ -36,7 +36,7 @@ FollowHook = Callable[[UdpSocket, Address], int | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamHandler:
-    """What the owner of a stream, who reads and writes it, does at its events. None: nothing."""
+    """The reactions of a stream's owner, which reads and writes it, to its events. None: no reaction."""
 
     on_data: Callable[[list[Buffer]], None] | None = None
     """The next bytes."""

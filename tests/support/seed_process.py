@@ -121,7 +121,7 @@ class SeedProcess(JsonProcess):
         return self.events
 
     def check_contract(self) -> None:
-        """Every line so far was a JSON object with the fields that design.md promises."""
+        """Every line so far was a JSON object with the fields that docs/cli.md lists."""
         assert self.noise == [], f"lines on standard output that are no JSON objects: {self.noise[:3]}"
         for event in self.events:
             fields = set(event) - {"event", "at"}

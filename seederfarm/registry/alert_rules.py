@@ -238,7 +238,7 @@ _RULES: Final = (
         kind="broker.memory",
         title="Broker full",
         condition="the broker uses most of the memory that it may",
-        does="Deletes what nobody will read.",
+        does="Deletes messages that no process will read.",
         hint="Raise maxmemory, or look for what fills it.",
         quiet=6 * HOUR,
     ),

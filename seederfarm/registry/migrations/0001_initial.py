@@ -1426,7 +1426,7 @@ class Migration(migrations.Migration):
                     "remind_every",
                     models.PositiveIntegerField(
                         default=86400,
-                        help_text="Seconds after which an alert that nobody has taken is sent again. 0: never.",
+                        help_text="Seconds after which an alert that is not acknowledged is sent again. 0: never.",
                         validators=[django.core.validators.MaxValueValidator(31622400)],
                         verbose_name="repeats",
                     ),

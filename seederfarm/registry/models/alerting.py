@@ -48,7 +48,7 @@ class AlertChannel(models.Model):
         "repeats",
         default=86400,
         validators=[MaxValueValidator(MAX_SECONDS)],
-        help_text="Seconds after which an alert that nobody has taken is sent again. 0: never.",
+        help_text="Seconds after which an alert that is not acknowledged is sent again. 0: never.",
     )
     enabled = models.BooleanField(default=True)
     active_since = models.DateTimeField(default=timezone.now, editable=False)

@@ -112,7 +112,7 @@ def _force_exit_later() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="workers.engine.process.main")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--parent", type=int, required=True, help="process id of who started us")
+    parser.add_argument("--parent", type=int, required=True, help="process id of the parent")
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--bootstrap", action="append", type=parse_bootstrap, required=True)

@@ -62,7 +62,7 @@ class ServerHandshake:
         payload = NoisePayload.decode(self._handshake.read(noise))
         remote = self._handshake.remote_public_key
         if remote is None:
-            raise HandshakeError("the client did not say who it is")
+            raise HandshakeError("the client sent no public key")
         return payload, remote
 
     def write(self, payload: NoisePayload) -> tuple[bytes, HandshakeResult]:

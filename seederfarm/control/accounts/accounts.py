@@ -133,10 +133,12 @@ def sync(*, afresh: bool = False, now: datetime | None = None) -> SyncResult:
     now = now or timezone.now()
     with connected() as client:
         version = version_of(client)
+        # The broker first: the registry has each account before the broker does. Otherwise the account of a
+        # worker that joins in between looks surplus, and is deleted with its first reports.
+        there = _listed(client)
         wanted = dict(_wanted(now, version))
         for user in budget.suspended(client):
             wanted.pop(user, None)
-        there = _listed(client)
         made = []
         for user, account in wanted.items():
             known = there.get(user)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -84,6 +85,24 @@ def test_accounts_are_those_of_the_registry_whatever_happens(broker: RedisServer
     assert broker.client.exists(*left) == 0, "nobody will read it"
     services.activate([other], "cli")
     assert accounts.sync().made == [accounts.user_of_worker(OTHER)]
+
+
+def test_a_worker_that_joins_while_accounts_are_compared_keeps_its_account_and_reports(
+    broker: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker_row(OTHER, "theirs")
+    queue = f"farm:{report_queue_of(NODE)}"
+    read_registry = accounts._wanted
+
+    def read_registry_then_admit(*arguments: Any) -> Iterator[tuple[str, accounts.Account]]:
+        yield from read_registry(*arguments)
+        accounts.make_for(worker_row())
+        broker.client.lpush(queue, "its first report")
+
+    monkeypatch.setattr(accounts, "_wanted", read_registry_then_admit)
+    assert accounts.sync().removed == []
+    assert log_in(broker, accounts.user_of_worker(NODE), "mine").ping()
+    assert broker.client.llen(queue) == 1
 
 
 def test_an_account_may_do_what_a_worker_needs_and_nothing_to_others(broker: RedisServer) -> None:

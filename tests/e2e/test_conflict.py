@@ -14,6 +14,7 @@ from hypercore.aio.dht.node import DhtNode
 from hypercore.testing.cores import Writer, make_writer
 
 from ..conftest import NewFarm, NewReader
+from ..support.dialling import connect_when_known
 from ..support.json_process import ProcessFailed
 from ..support.published import read_core
 from ..support.seed_process import SeedProcess
@@ -30,7 +31,7 @@ async def connected(writer: Writer, farm: SeedProcess, bootstrap: list[str]) -> 
     async with DhtNode(bootstrap=bootstrap, host="127.0.0.1") as node:
         cores = Corestore(writer.store)
         cores.get(writer.core.key)
-        cores.replicate(await node.connect(us))
+        cores.replicate(await connect_when_known(node, us))
         try:
             yield
         finally:

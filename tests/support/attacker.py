@@ -16,6 +16,8 @@ from hypercore.replication import PROTOCOL
 from hypercore.wire.handshake import ChannelHandshake, capability
 from hypercore.wire.registry import MESSAGES, Message
 
+from .dialling import connect_when_known
+
 
 class HostilePeer:
     """Made by `meet`."""
@@ -96,7 +98,7 @@ async def meet(
 ) -> AsyncIterator[HostilePeer]:
     """A connection to a peer, as `identity` (a new identity unless given). Raises PeerUnreachable."""
     async with DhtNode(bootstrap=bootstrap, host="127.0.0.1", key_pair=identity) as node:
-        peer = HostilePeer(await node.connect(public_key))
+        peer = HostilePeer(await connect_when_known(node, public_key))
         try:
             yield peer
         finally:

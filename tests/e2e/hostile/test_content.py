@@ -28,6 +28,7 @@ from hypercore.wire.request import Request
 
 from ...support.attacker import meet
 from ...support.content import File, listing
+from ...support.dialling import connect_when_known
 from ...support.endless_core import EndlessCore
 from ...support.engine import EngineChild
 from ...support.node import Publisher, Reader, Testnet
@@ -106,7 +107,7 @@ class Scene:
             cores = Corestore(store)
             for key in keys:
                 cores.get(key)
-            cores.replicate(await node.connect(self.us))
+            cores.replicate(await connect_when_known(node, self.us))
             try:
                 yield
             finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +10,10 @@ from typing import NamedTuple
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from ..support import postgres
-from ..support.control_processes import QUICK, ControlPlane, WorkersOf
+from seederfarm.settings.load import load
+
+from ..support import evidence, postgres
+from ..support.control_processes import QUICK, ControlPlane, WorkersOf, workers_state
 from ..support.databases import FarmDatabase
 from ..support.farm_home import FarmHome
 from ..support.postgres import Postgres
@@ -20,6 +22,17 @@ from ..support.redis import RedisServer
 NewPlane = Callable[..., ControlPlane]
 NewWorkers = Callable[[FarmHome], WorkersOf]
 Registry = Callable[[str], FarmDatabase]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A scene that fails shows its farm."""
+    report = yield
+    if report.failed and call.when != "teardown":
+        report.sections.extend(evidence.sections(item))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +58,7 @@ def registry(processes: ExitStack, django_db_blocker: DjangoDbBlocker) -> Regist
 
 @pytest.fixture
 def new_plane(
+    request: pytest.FixtureRequest,
     processes: ExitStack,
     bootstrap: list[str],
     tmp_path: Path,
@@ -63,18 +77,23 @@ def new_plane(
             tmp_path, bootstrap=bootstrap, DATABASE_URL=url, REDIS_URL=broker or redis_server.url, **settings
         )
         processes.callback(plane.dispose)
-        processes.callback(lambda: print(plane.tails()))  # noqa: T201 - shown when the test fails
+        broker_url = plane.farm.redis_client_url
+        evidence.show_on_failure(
+            request.node, plane.tails, workers_state, lambda: evidence.broker_state(broker_url)
+        )
         return plane
 
     return make
 
 
 @pytest.fixture
-def new_workers(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> NewWorkers:
+def new_workers(
+    request: pytest.FixtureRequest, processes: ExitStack, bootstrap: list[str], tmp_path: Path
+) -> NewWorkers:
     def make(home: FarmHome) -> WorkersOf:
         made = WorkersOf(home, tmp_path, bootstrap)
         processes.callback(made.dispose)
-        processes.callback(lambda: print(made.tails()))  # noqa: T201 - shown when the test fails
+        evidence.show_on_failure(request.node, made.tails)
         return made
 
     return make
@@ -105,12 +124,20 @@ def on_postgres(new_plane: NewPlane, new_workers: NewWorkers) -> Scene:
 
 @pytest.fixture
 def embedded(
-    processes: ExitStack, bootstrap: list[str], tmp_path: Path, registry: Registry, new_workers: NewWorkers
+    request: pytest.FixtureRequest,
+    processes: ExitStack,
+    bootstrap: list[str],
+    tmp_path: Path,
+    registry: Registry,
+    new_workers: NewWorkers,
 ) -> Scene:
     """`./farm up` as it comes: SQLite, bundled Redis. Its own worker is asked to seed nothing."""
     home = FarmHome(tmp_path / "home", SEEDERFARM_BOOTSTRAP=",".join(bootstrap), **QUICK)
     processes.callback(home.dispose)
-    processes.callback(lambda: print(home.logs()))  # noqa: T201 - shown when the test fails
+    broker_url = load(home.env).checked().redis_client_url
+    evidence.show_on_failure(
+        request.node, home.evidence, workers_state, lambda: evidence.broker_state(broker_url)
+    )
     home.start()
     registry(f"sqlite:///{home.home / 'farm.sqlite3'}")
     return Scene(home, new_workers(home))

@@ -18,6 +18,7 @@ from seederfarm.settings.load import load
 from seederfarm.supervisor import processes
 from seederfarm.supervisor.home import RunFiles
 
+from . import evidence
 from .farm_home import FarmHome, OneProcessHome, alive
 from .waiting import eventually
 from .worker import WorkerProcess
@@ -60,7 +61,7 @@ class Service:
         return self.process.wait(30)
 
     def tail(self) -> str:
-        return self.log.read_text(errors="replace")[-6000:]
+        return evidence.tail(self.log)
 
 
 class ControlPlane:
@@ -97,6 +98,8 @@ class ControlPlane:
         return service
 
     def tails(self) -> str:
+        """The logs, with the threads of all."""
+        evidence.dump_threads(service.process.pid for service in self.services)
         return "\n".join(f"--- {service.name}\n{service.tail()}" for service in self.services)
 
     def dispose(self) -> None:
@@ -134,6 +137,8 @@ class WorkersOf:
         eventually(lambda: not any(map(alive, engines)), timeout=20, what=f"the end of the engine of {name}")
 
     def tails(self) -> str:
+        """The logs, with the threads of all."""
+        evidence.dump_threads(worker.process.pid for worker in self.running.values())
         return "\n".join(f"--- worker {name}\n{worker.tail()}" for name, worker in self.running.items())
 
     def dispose(self) -> None:
@@ -165,3 +170,9 @@ def online() -> set[str]:
 def kinds_of_events(key: str) -> list[str]:
     """What happened to a key, in the order in which the farm noted it."""
     return list(Event.objects.filter(drive__key=key).order_by("pk").values_list("kind", flat=True))
+
+
+def workers_state() -> str:
+    """What the registry says of its workers, for a failure."""
+    columns = ("name", "state", "last_seen_at", "lost_since", "refused", "refused_reason")
+    return "\n".join(str(row) for row in Worker.objects.values(*columns))

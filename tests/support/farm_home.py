@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .evidence import dump_threads, tail
 from .ports import free_port
 
 UP_WITHIN = 180.0
@@ -83,6 +84,14 @@ class FarmHome:
         for path in sorted((self.home / "logs").glob("*.log")):
             parts.append(f"--- {path.name}\n{path.read_text()[-2000:]}")
         return "\n".join(parts)
+
+    def evidence(self) -> str:
+        """The same, with the threads of control and the worker."""
+        pids = self.pids()
+        dump_threads(pids[name] for name in ("control", "worker") if name in pids)
+        return "\n".join(
+            f"--- {path.name}\n{tail(path)}" for path in sorted((self.home / "logs").glob("*.log"))
+        )
 
     def dispose(self) -> None:
         try:

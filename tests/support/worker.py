@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import psutil
 
+from . import evidence
 from .seed_process import environment
 from .waiting import eventually
 
@@ -79,7 +80,7 @@ class WorkerProcess:
         self.process.wait()
 
     def tail(self) -> str:
-        return self.log.read_text(errors="replace")[-6000:] if self.log.exists() else ""
+        return evidence.tail(self.log)
 
     def dispose(self) -> None:
         if self.process.poll() is None:

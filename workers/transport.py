@@ -176,6 +176,16 @@ class Channel(kombu_redis.Channel):
     Message = Message
     QoS = QoS
 
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """Parameters of a new connection. Raises ConnectionError when ours is closed: its channels give
+        messages back, and tasks that end acknowledge theirs, in new connections of the pool. For the
+        AttributeError of kombu, which is none of the connection's, Celery ends the process."""
+        transport = self.connection
+        if transport is None or transport.client is None:
+            raise redis.exceptions.ConnectionError("the connection to the broker is closed")
+        params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
+        return params
+
     def _brpop_read(self, **options: Any) -> bool:
         """Pass the answer of BRPOP through the filter."""
         try:

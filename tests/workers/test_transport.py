@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from kombu import Connection, Exchange, Queue
+from kombu import Connection, Consumer, Exchange, Queue
+from kombu.common import ignore_errors
 
 from workers import transport
 from workers.transport import TaskFilter
@@ -82,3 +84,27 @@ def test_no_message_ends_its_consumer(server: RedisServer, rejected: list[str]) 
             server.client.lpush("reports", message(body_encoding="utf-8"))
             connection.drain_events(timeout=5)
     assert taken == [[{"from": "x"}]]
+
+
+def test_a_broker_that_goes_while_messages_are_at_work_ends_no_process(
+    server: RedisServer, rejected: list[str]
+) -> None:
+    """The first channel to close fails to give its messages back. Celery closes the rest in a second step,
+    and ends for any error that is none of the connection's."""
+    connection = Connection(server.url, transport=transport.Transport)
+    channels = [connection.default_channel, connection.channel()]
+    at_work: list[Any] = []
+    for number, channel in enumerate(channels):
+        queue: Any = Queue(f"q{number}", Exchange("farm", type="direct"), routing_key=f"q{number}")
+        consumer: Any = Consumer(channel, [queue], callbacks=[lambda _, got: at_work.append(got)])
+        consumer.consume()
+        info = {"exchange": "farm", "routing_key": f"q{number}"}
+        text = message(body_encoding="utf-8", delivery_tag=f"tag {number}", delivery_info=info)
+        server.client.lpush(f"q{number}", text)
+        connection.drain_events(timeout=5)
+    assert len(at_work) == 2
+    server.stop()
+    connection.collect(socket_timeout=1.0)
+    ignore_errors(connection, connection.close)
+    for got in at_work:
+        got.ack_log_error(logging.getLogger(__name__), connection.connection_errors)

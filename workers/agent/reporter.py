@@ -157,6 +157,8 @@ class Reporter:
                 raise
             agent.reports.sent(batch)
             if beat:
+                if agent.reported_at is None:
+                    log.info("the broker has the first report")
                 agent.reported_at = time.time()
                 notify_ready()
             self._share = min(1.0, self._share * 1.5)

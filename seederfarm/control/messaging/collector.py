@@ -88,7 +88,7 @@ class Collector(BrokerThread):
         super().__init__()
         self._reports, self._joins = Lane(REPORTS_QUEUE), Lane(JOIN_QUEUE)
         self._listed_at = float("-inf")
-        self._failed = False
+        self._failed = self._listing_failed = False
 
     def _turn(self) -> float:
         try:
@@ -119,11 +119,15 @@ class Collector(BrokerThread):
             ids = list(Worker.objects.values_list("node_id", flat=True))
             places = open_places(timezone.now())
         except Error as error:
-            log.debug("the workers are those of the last look, the database is away: %s", error)
+            # New workers wait: their reports stay where nothing else says so
+            level = logging.DEBUG if self._listing_failed else logging.WARNING
+            log.log(level, "the workers are those of the last look, the database is away: %s", error)
+            self._listing_failed = True
             return
         finally:
             if self._started:
                 connections.close_all()
+        self._listing_failed = False
         self._listed_at = time.monotonic()
         self._reports.list_queues({KEY_PREFIX + report_queue_of(node_id) for node_id in ids})
         self._joins.list_queues({KEY_PREFIX + join_queue_of(place) for place in places})

@@ -152,6 +152,8 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
     Worker.objects.filter(pk=worker.pk).update(**values, lost_since=None)
     if returned is not None:
         _returned(worker, returned, now)
+    if worker.last_seen_at is None:
+        log.info("%s reports for the first time", worker)
     if worker.free_bytes is None or (worker.last_seen_at or now) < silent_since(now):
         # It can get copies (again): unplaced drives may fit
         outbox.defer(ControlTask.RECONCILE)

@@ -13,11 +13,12 @@ from pytest_django import DjangoDbBlocker
 from seederfarm.settings.load import load
 
 from ..support import evidence, postgres
-from ..support.control_processes import QUICK, ControlPlane, WorkersOf, workers_state
+from ..support.control_processes import QUICK, ControlPlane, WorkersOf, online, workers_state
 from ..support.databases import FarmDatabase
 from ..support.farm_home import FarmHome
 from ..support.postgres import Postgres
 from ..support.redis import RedisServer
+from ..support.waiting import eventually
 
 NewPlane = Callable[..., ControlPlane]
 NewWorkers = Callable[[FarmHome], WorkersOf]
@@ -140,6 +141,8 @@ def embedded(
     )
     home.start()
     registry(f"sqlite:///{home.home / 'farm.sqlite3'}")
+    # Scenes drain the workers that are online before their own: it must not come later, and take copies
+    eventually(lambda: bool(online()), timeout=60, what="the farm's own worker")
     return Scene(home, new_workers(home))
 
 

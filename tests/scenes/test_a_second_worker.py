@@ -15,6 +15,7 @@ import pytest
 
 from ..support.content import File
 from ..support.control_processes import QUICK, complete_on, online
+from ..support.evidence import show_on_failure
 from ..support.farm_home import FarmHome
 from ..support.node import Publisher
 from ..support.published import publish_drive
@@ -35,11 +36,16 @@ def in_flower(home: FarmHome) -> set[str]:
 
 @pytest.mark.interop
 def test_a_second_worker_joins_with_one_command_takes_copies_and_leaves_in_order(
-    processes: ExitStack, tmp_path: Path, bootstrap: list[str], registry: Registry, publisher: Publisher
+    request: pytest.FixtureRequest,
+    processes: ExitStack,
+    tmp_path: Path,
+    bootstrap: list[str],
+    registry: Registry,
+    publisher: Publisher,
 ) -> None:
     home = FarmHome(tmp_path / "home", SEEDERFARM_BOOTSTRAP=",".join(bootstrap), **QUICK)
     processes.callback(home.dispose)
-    processes.callback(lambda: print(home.logs()))  # noqa: T201 - shown when the test fails
+    show_on_failure(request.node, home.evidence)
     home.start()
     registry(f"sqlite:///{home.home / 'farm.sqlite3'}")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ..support.json_process import ProcessFailed
 from ..support.node import NodePeer, swarm_arguments
 from ..support.seed_process import SeedProcess
 from ..support.waiting import eventually
@@ -53,9 +54,12 @@ class Writer(NodePeer):
     def read(self, wanted: dict[str, int]) -> None:
         """Returns when the cores are as long as in `wanted`."""
         self.ask("read", name="it", keys=list(wanted))
-        eventually(
-            lambda: lengths(self.ask("cores", name="it")) == wanted, timeout=30, what=f"the cores of {wanted}"
-        )
+        try:
+            eventually(
+                lambda: lengths(self.ask("cores", name="it")) == wanted, timeout=30, what=f"cores {wanted}"
+            )
+        except AssertionError as error:
+            raise ProcessFailed(f"{error}\n{self.describe()}") from None
 
     def blocks(self, key: str) -> list[str]:
         found: list[str] = self.ask("blocks", name="it", key=key)["blocks"]

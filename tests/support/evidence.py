@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from redis import Redis, RedisError
 
+from .json_process import catches
+
 TAIL = 12_000
 """Characters of a log."""
 KEYS = 300
@@ -41,20 +43,11 @@ def tail(log: Path) -> str:
 
 def dump_threads(pids: Iterable[int]) -> None:
     """Have Celery's processes write the stacks of their threads to their logs: they do so on SIGUSR1."""
-    asked = [pid for pid in pids if _catches(pid, signal.SIGUSR1)]
+    asked = [pid for pid in pids if catches(pid, signal.SIGUSR1)]
     for pid in asked:
         os.kill(pid, signal.SIGUSR1)
     if asked:
         time.sleep(0.5)
-
-
-def _catches(pid: int, number: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-    (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
-    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def broker_state(url: str) -> str:

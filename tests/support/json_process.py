@@ -19,6 +19,9 @@ Event = dict[str, Any]
 STDERR_LINES_SHOWN = 60
 """Lines of a child's standard error repeated in a failure."""
 
+STATE_WAIT = 0.5
+"""Seconds for a child to write its state to standard error."""
+
 COMMAND_TIMEOUT = 60.0
 
 STOP_GRACE = 10.0
@@ -27,6 +30,16 @@ STOP_GRACE = 10.0
 
 DISPOSE_GRACE = 2.0
 """Seconds that a teardown leaves between the end of standard input and SIGKILL."""
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process handles that signal: others end for it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 class ProcessFailed(AssertionError):
@@ -104,7 +117,10 @@ class JsonProcess:
         return "".join(self._stderr)
 
     def describe(self) -> str:
-        """The end of what the process wrote, for a failure's message."""
+        """The end of what the process wrote, for a failure's message, and its state if it reports that."""
+        if self.process.poll() is None and catches(self.process.pid, signal.SIGUSR2):
+            self.signal(signal.SIGUSR2)
+            time.sleep(STATE_WAIT)
         errors = "".join(list(self._stderr)[-STDERR_LINES_SHOWN:]) or "(nothing)\n"
         last = "\n".join(json.dumps(event)[:400] for event in self.events[-15:]) or "(nothing)"
         status = self.process.poll()

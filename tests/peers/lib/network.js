@@ -28,6 +28,33 @@ class Network {
       store.replicate(connection)
       emit('peer', { peer, state: 'open' })
     })
+    // A test that waits in vain asks what the swarm does (json_process.py)
+    process.on('SIGUSR2', () => process.stderr.write(JSON.stringify(this.state()) + '\n'))
+  }
+
+  // What of hyperswarm decides whether a peer is dialled, and how far the dials are.
+  state () {
+    const { dht, connections, connecting, peers, _queue: queue, _allConnections: all, _discovery: topics } = this.swarm
+    const short = (key) => key.toString('hex').slice(0, 8)
+    return {
+      firewalled: dht.firewalled,
+      address: dht.remoteAddress(),
+      connecting,
+      queued: queue.length,
+      peers: [...peers.values()].map((peer) => ({
+        peer: short(peer.publicKey), attempts: peer.attempts, queued: peer.queued, waiting: peer.waiting, banned: peer.banned
+      })),
+      connections: [...all].map((connection) => ({
+        peer: short(connection.remotePublicKey),
+        open: connections.has(connection),
+        stream: !!connection.rawStream,
+        read: connection.rawBytesRead,
+        written: connection.rawBytesWritten
+      })),
+      topics: [...topics.values()].map(({ topic, _refreshes: lookups, _activeQuery: query }) => ({
+        topic: short(topic), lookups, active: !!query
+      }))
+    }
   }
 
   get publicKey () {

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import redis
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -132,18 +133,6 @@ def _record_denials(denials: list[Denial], now: datetime) -> None:
         name = worker.name if worker is not None else user
         text = f"The broker refused {count} attempts of {name}: {what}"[:500]
         log.warning("%s", text)
-        Event.objects.create(
-            at=now,
-            kind="broker.refused",
-            severity=Severity.WARNING,
-            worker=worker,
-            text=text,
-            data={"user": user, "count": count},
-        )
-        if worker is not None:
-            Worker.objects.filter(pk=worker.pk).update(
-                refused=F("refused") + count, refused_reason=f"broker: {what}"[:200]
-            )
         spec = AlertSpec(
             kind="broker.refused",
             subject=f"broker.refused:{user}"[:200],
@@ -151,7 +140,20 @@ def _record_denials(denials: list[Denial], now: datetime) -> None:
             hint="Its login may have been stolen: retire it, and enrol it anew on a machine that you trust.",
             worker_id=worker.pk if worker is not None else None,
         )
-        raise_alerts([spec], now)
+        with transaction.atomic():  # an event that is seen has its alert
+            Event.objects.create(
+                at=now,
+                kind="broker.refused",
+                severity=Severity.WARNING,
+                worker=worker,
+                text=text,
+                data={"user": user, "count": count},
+            )
+            if worker is not None:
+                Worker.objects.filter(pk=worker.pk).update(
+                    refused=F("refused") + count, refused_reason=f"broker: {what}"[:200]
+                )
+            raise_alerts([spec], now)
 
 
 def _record_logins(count: int, now: datetime) -> None:
@@ -186,14 +188,17 @@ def _record_commands(refused: dict[str, int], now: datetime) -> None:
     listed = ", ".join(f"{command} ({count})" for command, count in sorted(refused.items()))
     text = f"Refused remote control of the control plane: {listed}"[:500]
     log.warning("%s", text)
-    Event.objects.create(at=now, kind="control.refused", severity=Severity.WARNING, text=text, data=refused)
     spec = AlertSpec(
         kind="control.refused",
         subject="control.refused",
         text=text,
         hint="A client that may publish on the broker tried to stop the farm: change the broker's password.",
     )
-    raise_alerts([spec], now)
+    with transaction.atomic():
+        Event.objects.create(
+            at=now, kind="control.refused", severity=Severity.WARNING, text=text, data=refused
+        )
+        raise_alerts([spec], now)
 
 
 # --- rejected messages
@@ -205,7 +210,6 @@ def _record_messages(rejected: dict[str, int], now: datetime) -> None:
     listed = ", ".join(f"{what} ({count})" for what, count in sorted(rejected.items()))
     text = f"Dropped {sum(rejected.values())} messages that no worker of this farm sends: {listed}"[:500]
     log.warning("%s", text)
-    Event.objects.create(at=now, kind="control.rejected", severity=Severity.WARNING, text=text, data=rejected)
     spec = AlertSpec(
         kind="control.rejected",
         subject="control.rejected",
@@ -213,4 +217,8 @@ def _record_messages(rejected: dict[str, int], now: datetime) -> None:
         hint="A client with a login of the broker sent control tasks that it may not send: look for refused "
         "messages of single workers, and retire the one whose disk or token was stolen.",
     )
-    raise_alerts([spec], now)
+    with transaction.atomic():
+        Event.objects.create(
+            at=now, kind="control.rejected", severity=Severity.WARNING, text=text, data=rejected
+        )
+        raise_alerts([spec], now)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 import redis
-from django.db import Error, connections
+from django.db import Error, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -164,13 +164,6 @@ class Watch(BrokerThread):
             if excess.user in suspended:
                 text += f". Its account is suspended for {budget.SUSPENDED_FOR // 60} minutes"
             log.warning("%s", text)
-            Event.objects.create(
-                at=now, kind=BUDGET, severity=Severity.WARNING, worker=worker, text=text[:500], data={}
-            )
-            if worker is not None:
-                Worker.objects.filter(pk=worker.pk).update(
-                    refused=F("refused") + 1, refused_reason=f"broker: {excess.text}"[:200]
-                )
             hint = (
                 "No worker does that by itself: its login may have been stolen. Retire it, and enrol it anew."
             )
@@ -187,7 +180,15 @@ class Watch(BrokerThread):
                 hint=hint,
                 worker_id=worker.pk if worker is not None else None,
             )
-            raise_alerts([spec], now)
+            with transaction.atomic():  # an event that is seen has its alert
+                Event.objects.create(
+                    at=now, kind=BUDGET, severity=Severity.WARNING, worker=worker, text=text[:500], data={}
+                )
+                if worker is not None:
+                    Worker.objects.filter(pk=worker.pk).update(
+                        refused=F("refused") + 1, refused_reason=f"broker: {excess.text}"[:200]
+                    )
+                raise_alerts([spec], now)
             self._open.add(spec.subject)
         # Alerts about accounts stay open until a person closes them; those about queues end with the excess.
         shared = {f"{BUDGET}:{queue}" for queue, _, _ in budget.SHARED} & self._open - lasting

@@ -61,7 +61,9 @@ class Service:
         return self.process.wait(30)
 
     def tail(self) -> str:
-        return evidence.tail(self.log)
+        status = self.process.poll()
+        ended = "" if status is None else f"\n(ended with {status})"
+        return evidence.tail(self.log) + ended
 
 
 class ControlPlane:

@@ -80,7 +80,9 @@ class WorkerProcess:
         self.process.wait()
 
     def tail(self) -> str:
-        return evidence.tail(self.log)
+        status = self.process.poll()
+        ended = "" if status is None else f"\n(ended with {status})"
+        return evidence.tail(self.log) + ended
 
     def dispose(self) -> None:
         if self.process.poll() is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import logging
 import signal
@@ -41,6 +42,7 @@ class NotJoined(HypercoreError):
 def run_process(settings: WorkerSettings, token: str | None, *, verbose: bool = False) -> int:
     """Run this process as a worker that logs to stderr, until a signal. Returns the exit status. Raises as
     `run_worker`."""
+    faulthandler.enable()  # else a crash in native code leaves no word in the log
     level = logging.DEBUG if verbose else logging.INFO
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

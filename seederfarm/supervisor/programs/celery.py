@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 
 
 def main() -> None:
     """Run Celery's command line with Django set up."""
+    faulthandler.enable()  # else a crash in native code leaves no word in the log
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
     import django
 

@@ -99,7 +99,9 @@ class Client:
             methods = {"query-top-k": lambda value, reply, now: self._host.query_top(self, reply)}
         else:
             return False
-        RpcChannel(self.link.muxer, channel_id, {} if self._ignored else methods).open(now)
+        if self._ignored:
+            methods = dict.fromkeys(methods, _no_answer)
+        RpcChannel(self.link.muxer, channel_id, methods).open(now)
         return True
 
     def _accept_wakeup(self, channel_id: bytes | None, now: float) -> bool:
@@ -162,3 +164,7 @@ class Client:
         """Its `blind-peer` channel, to answer on."""
         channel = self.link.muxer.channel(PROTOCOL)
         return channel.handler if channel and isinstance(channel.handler, BlindPeerChannel) else None
+
+
+def _no_answer(value: Reader, reply: RpcReply, now: float) -> None:
+    """Clients repeat a call that fails at once."""

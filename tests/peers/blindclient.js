@@ -5,7 +5,7 @@
 //   read {key, topic, timeout}   readDrive {key, paths}   readBase {key, count}: as a peer that knows nothing but keys
 //   rpc {method, params, admin, keySeed}   raw {cores | type, payload, handshake, wait, keySeed}   dial {keySeed}
 //   watch {key, keySeed}   hints   frames   connections
-// --server KEY (several), --seed HEX, --passive yes, --trace yes, --version 1 or 2, --bootstrap HOST:PORT
+// --server KEY (several), --seed HEX, --gcWait MS, --passive yes, --trace yes, --version 1 or 2, --bootstrap HOST:PORT
 const b4a = require('b4a')
 const c = require('compact-encoding')
 const Corestore = require('corestore')
@@ -56,17 +56,20 @@ const directory = one('storage') || temporary()
 const store = new Corestore(directory, { active: !one('passive') })
 const wakeup = new Wakeup()
 const peering = new BlindPeering(old ? { dht, keyPair, connections: new Set() } : dht, store, {
-  keys: servers, wakeup, pick: Number(one('pick') || 2), batchIdleWait: 400, batchMaxWait: 1500
+  keys: servers, wakeup, pick: Number(one('pick') || 2), batchIdleWait: 400, batchMaxWait: 1500,
+  gcWait: Number(one('gcWait') || 2000)
 })
 const things = new Map()
 const logs = []
 const sockets = []
+const dialledAt = []
 let watcher = null
 
 const connect = dht.connect.bind(dht)
 dht.connect = (key, opts) => {
   const socket = connect(key, opts)
   sockets.push(socket)
+  dialledAt.push(Date.now())
   if (one('trace')) {
     const log = []
     logs.push(log)
@@ -320,7 +323,7 @@ serve({
   resume: async () => { await peering.resume(); return status() },
   hints: async () => ({ hints: watcher.hints.splice(0) }),
   frames: async () => ({ connections: logs }),
-  connections: async () => ({ dialled: sockets.length, open: sockets.filter((socket) => !socket.destroyed && socket.connected).length })
+  connections: async () => ({ dialled: sockets.length, dialledAt, open: sockets.filter((socket) => !socket.destroyed && socket.connected).length })
 }, async () => {
   if (watcher) watcher.close()
   await peering.close()

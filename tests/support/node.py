@@ -152,9 +152,11 @@ class BlindClient(NodePeer):
         passive: bool = False,
         trace: bool = False,
         version: int = 2,
+        gc_wait: int = 2000,
         storage: Path | None = None,
     ) -> None:
-        arguments = ["--seed", seed, "--version", str(version)]
+        """`gc_wait`: milliseconds between two checks of which connections it needs."""
+        arguments = ["--seed", seed, "--version", str(version), "--gcWait", str(gc_wait)]
         for server in servers:
             arguments += ["--server", server]
         for address in bootstrap:
@@ -173,3 +175,15 @@ class BlindClient(NodePeer):
         self.ask("add", name=name, **options)
         self.ask("wait", name=name)
         return core
+
+
+class BlindServer(NodePeer):
+    """The official blind-peer."""
+
+    def __init__(self, storage: Path, bootstrap: Sequence[str], *, seed: str = "b1" * 32) -> None:
+        """`seed`: of its key, for a new storage."""
+        super().__init__("blindserver", *swarm_arguments(storage, bootstrap), "--seed", seed)
+
+    @property
+    def key(self) -> str:
+        return self.public_key

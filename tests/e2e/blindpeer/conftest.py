@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ...support.node import BlindClient
+from ...support.node import BlindClient, BlindServer
 from ...support.seed_process import SeedProcess
 
 
@@ -42,14 +42,14 @@ def new_server(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> Ne
 
 @pytest.fixture
 def new_client(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> NewClient:
-    """`new_client(server, …)` starts an app that knows the servers' keys."""
+    """`new_client(server, …)` starts an app that knows these servers, or keys of servers."""
     count = 0
 
-    def start(*servers: Server, seed: str = "", **options: bool | int) -> BlindClient:
+    def start(*servers: Server | BlindServer | str, seed: str = "", **options: bool | int) -> BlindClient:
         nonlocal count
         count += 1
         client = BlindClient(
-            [server.key for server in servers],
+            [server if isinstance(server, str) else server.key for server in servers],
             bootstrap,
             seed=seed or f"{0xC0 + count:02x}" * 32,
             storage=tmp_path / f"client-{count}",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import count, islice
+
 import pytest
+
+from hypercore.blindpeer import choose_mirrors
+from hypercore.crypto import blake2b_256
 
 from ...support.waiting import eventually
 from .conftest import NewClient, NewServer
@@ -22,6 +27,37 @@ def test_a_core_that_a_client_names_is_acknowledged_followed_and_served(
     assert (read["length"], read["complete"]) == (5, True)
     assert client.ask("read", key=core["key"], topic=True, timeout=1500)["length"] == 0
     assert client.ask("connections")["dialled"] == 1
+
+
+def test_a_client_that_has_closed_its_cores_leaves_and_they_are_served_still(
+    new_server: NewServer, new_client: NewClient
+) -> None:
+    server = new_server()
+    client = new_client(server, gc_wait=100)
+    core = client.keep("a", 2)
+    client.ask("forget", name="a")
+    eventually(lambda: client.ask("status")["servers"] == [], timeout=20, what="the client has left")
+    connections = client.ask("connections")
+    assert (connections["dialled"], connections["open"]) == (1, 0)
+    assert client.ask("read", key=core["key"])["complete"]
+
+
+def test_of_five_blind_peers_a_client_uses_the_two_that_are_closest_to_its_target(
+    new_server: NewServer, new_client: NewClient
+) -> None:
+    servers = [new_server(data="first"), new_server(data="second")]
+    present = [bytes.fromhex(server.key) for server in servers]
+    target = present[0]
+    others = (blake2b_256(b"%d" % number) for number in count())
+    farther = (key for key in others if key not in choose_mirrors(target, [*present, key], 2))
+    keys = [*present, *islice(farther, 3)]
+    client = new_client(*(key.hex() for key in keys))
+    core = client.ask("core", name="a", count=2)
+    client.ask("add", name="a", target=target.hex())
+    for server in servers:
+        client.ask("wait", name="a", server=server.key)
+        assert server.process.wait_blind(core["key"])["length"] == 2
+    assert {server["key"] for server in client.ask("status")["servers"]} == {server.key for server in servers}
 
 
 def test_a_passive_client_that_returns_unchanged_gets_no_channel_and_one_with_news_does(
@@ -100,6 +136,7 @@ def test_an_autobase_is_read_through_the_blind_peer_after_its_writer_has_left(
     base = client.ask("autobase", name="b", values=[{"n": 1}, {"n": 2}])
     client.ask("add", name="b")
     client.ask("wait", name="b")
+    assert server.process.wait_blind(base["local"], "added")["priority"] == 1
     for core in base["views"]:
         if core["length"]:
             server.process.wait_blind(core["key"])

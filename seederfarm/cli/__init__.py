@@ -57,7 +57,10 @@ FARM_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "fetch": ("seederfarm.cli.farm.sources:fetch", "Read sources of keys now."),
     "tokens": ("seederfarm.cli.farm.tokens:tokens", "List, make and revoke tokens of the API."),
     "export": ("seederfarm.cli.farm.transfer:export", "Write all drives and sources to a file."),
-    "import": ("seederfarm.cli.farm.transfer:import_file", "Register the drives and sources of such a file."),
+    "import": (
+        "seederfarm.cli.farm.imports:import_group",
+        "Register what is in such a file, or take over a blind peer.",
+    ),
     "backup": ("seederfarm.cli.farm.backup:backup", "Back the farm up; it may run meanwhile."),
     "restore": ("seederfarm.cli.farm.backup:restore", "Restore a farm from a backup."),
     "config": ("seederfarm.cli.farm.admin:config", "Show the farm's settings."),

@@ -82,7 +82,7 @@ def _named(path: Path) -> Iterator[None]:
         raise Failure(f"cannot write {path}: {error.strerror or error}. Nothing was exported.") from None
 
 
-@click.command(name="import")
+@click.command(name="file")
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--strict", is_flag=True, help="Import nothing if any line is not understood.")
 @json_option

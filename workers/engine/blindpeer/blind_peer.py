@@ -290,7 +290,8 @@ class BlindPeer:
                 return False
             self._report(record, "added", client.key)
             return active
-        changed = raised(record, priority=priority, announce=announce)
+        changed = self.records.adopt(record, client.key, client.network)
+        changed = raised(record, priority=priority, announce=announce) or changed
         if referrer is not None:
             changed = self.records.join_group(record, referrer) or changed
         if changed:

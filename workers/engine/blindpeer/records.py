@@ -39,6 +39,9 @@ MAX_REFERRERS_OF_CORE = 8
 MAX_CORES_OF_GROUP = 4096
 """Cores of one group: each member that wants hints has them sorted. Ours."""
 
+UNKNOWN_CLIENT = bytes(32)
+"""Client of a record that was taken over from another blind peer, until one names the core."""
+
 UNUSED_MS = 24 * 3600 * 1000
 """Milliseconds after which a record without any content makes way for a new one."""
 
@@ -172,7 +175,7 @@ class RecordTable:
     @property
     def clients(self) -> int:
         """Clients that have named a core first."""
-        return len(self._of_client)
+        return len(self._of_client.keys() - {UNKNOWN_CLIENT})
 
     @property
     def referrers(self) -> int:
@@ -200,9 +203,7 @@ class RecordTable:
 
     def add(self, record: Record) -> bool:
         """Add and save a new record. False if its client, its address or all of them have too many."""
-        if self._of_client.get(record.client, 0) >= self._max_of_client:
-            return False
-        if self._of_host.get(record.host, 0) >= self._max_of_host:
+        if record.client != UNKNOWN_CLIENT and not self._has_room_for(record.client, record.host):
             return False
         if len(self._records) >= self._max_records and not self._make_way(record.active):
             return False
@@ -211,6 +212,23 @@ class RecordTable:
         for referrer in referrers:
             self.join_group(record, referrer)
         self.save(record)
+        return True
+
+    def _has_room_for(self, client: bytes, host: str) -> bool:
+        return (
+            self._of_client.get(client, 0) < self._max_of_client
+            and self._of_host.get(host, 0) < self._max_of_host
+        )
+
+    def adopt(self, record: Record, client: bytes, host: str) -> bool:
+        """A client names a core whose client is unknown: it counts as that client's from now on. `save` it
+        if this returns True; False: it has a client, or this one has too many."""
+        if record.client != UNKNOWN_CLIENT or not self._has_room_for(client, host):
+            return False
+        _decrease(self._of_client, record.client)
+        _decrease(self._of_host, record.host)
+        record.client, record.host = client, host
+        self._count(record)
         return True
 
     def join_group(self, record: Record, referrer: bytes) -> bool:
@@ -284,6 +302,9 @@ class RecordTable:
     def _enter(self, record: Record) -> None:
         self._records[record.key] = record
         self._names[discovery_key(record.key)] = record.key
+        self._count(record)
+
+    def _count(self, record: Record) -> None:
         self._of_client[record.client] = self._of_client.get(record.client, 0) + 1
         self._of_host[record.host] = self._of_host.get(record.host, 0) + 1
 

@@ -42,8 +42,21 @@ def load_secret(path: Path, what: str) -> bytes:
     return bytes.fromhex(text.strip())
 
 
-def _create(path: Path) -> bytes:
-    secret = os.urandom(32)
+def keep_secret(path: Path, secret: bytes) -> None:
+    """Make the file that `load_secret` reads, of a known secret. Raises FileExistsError for another one."""
+    try:
+        if path.read_text("ascii").strip() == secret.hex():
+            return
+    except FileNotFoundError:
+        _create(path, secret)
+        return
+    except (OSError, UnicodeDecodeError):
+        pass
+    raise FileExistsError(path)
+
+
+def _create(path: Path, secret: bytes | None = None) -> bytes:
+    secret = secret or os.urandom(32)
     # Written aside and renamed: a crash leaves either no secret or a whole one.
     aside = path.with_name(path.name + ".new")
     aside.unlink(missing_ok=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/limits.md: every named bound of hypercore-py, with its value.
+"""Writes docs/limits.md: every named bound of hypercore-py and of engines, with its value.
 
     python tools/limits.py                write the page
     python tools/limits.py --check        exit with 1 if it is not current
@@ -24,22 +24,26 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "hypercore-py" / "src"
-TESTS = ROOT / "hypercore-py" / "tests"
+ENGINE = ROOT / "workers" / "engine"
+TESTS = (ROOT / "hypercore-py" / "tests", ROOT / "tests" / "workers" / "engine")
 PAGE = ROOT / "docs" / "limits.md"
 
 BOUND = re.compile(
     r"(^|_)(MAX|LIMIT)(_|$)|(^|_)(CACHE|BUFFER|WINDOW|WATER)_BYTES$|^(PREFETCH|HISTORY|PAUSE)_|^WINDOW$"
 )
 TIME = re.compile(r"_SECONDS$|(^|_)(TIMEOUT|PATIENCE|DELAY|LIFETIME|RTO)$|^KEEP_ALIVE$")
-NOT_OURS = {"MAX_SAFE_INTEGER", "MAX_VERSION", "MAX_STREAM_ID"}
-"""Maxima of formats: no choice of ours, and nothing that grows."""
+NOT_OURS = {
+    *("MAX_SAFE_INTEGER", "MAX_VERSION", "MAX_STREAM_ID"),
+    *("MAX_PRIORITY", "MAX_RPC_PRIORITY", "MAX_HEADROOM"),
+}
+"""Maxima of formats and of what is kept free: nothing that grows."""
 
 HEAD = """\
 # Limits
 
-What a peer, a file or a person can make the library keep, at most. Written by `python tools/limits.py`
-from the source. `python tools/limits.py --list` prints what each bound counts and where it comes from, and
-the times to wait; `--list dht` prints those with that text in their name.
+What a peer, a file or a person can make the library, or an engine, keep, at most. Written by
+`python tools/limits.py` from the source. `python tools/limits.py --list` prints what each bound counts and
+where it comes from, and the times to wait; `--list dht` prints those with that text in their name.
 
 Other pages have the budgets of [the farm](farm.md#budgets), [the gateway](gateway.md#budgets) and
 [the broker](security.md#how-much-of-the-broker-an-account-may-use).
@@ -66,6 +70,7 @@ that we dial.
 | records in the DHT | 1 MiB for each /24 network | `dht.record_store.MAX_VALUE_BYTES`: the networks with most lose their oldest |
 | what a peer was given | 128 accounts of 200 bytes | 15 MiB |
 | pages of stored trees | | `core.store.PAGE_CACHE_BYTES`, whatever cores peers ask for |
+| records of a [blind peer](blind-peers.md) | 400 bytes for each core: 13 MB for each client, twice that for each address | `engine.blindpeer.records.MAX_RECORDS`: 105 MB; further cores are dropped |
 | blocks that were served last | | `storage.block_cache.RECENT_CACHE_BYTES` |
 """  # noqa: E501 - rows of a table
 
@@ -82,10 +87,17 @@ class Limit(NamedTuple):
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted((SOURCE / "hypercore").rglob("*.py")):
-        parts = path.relative_to(SOURCE).with_suffix("").parts
-        if parts[-1] != "__init__" and "testing" not in parts:
-            yield ".".join(parts), ast.parse(path.read_text())
+    """Of the library, then of engines."""
+    for folder, base in ((SOURCE / "hypercore", SOURCE), (ENGINE, ROOT)):
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(base).with_suffix("").parts
+            if parts[-1] != "__init__" and "testing" not in parts:
+                yield ".".join(parts), ast.parse(path.read_text())
+
+
+def short(module: str) -> str:
+    """Its name on the page."""
+    return module.removeprefix("hypercore.").removeprefix("workers.")
 
 
 def documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str | None]]:
@@ -153,30 +165,33 @@ def table(rows: Sequence[Limit]) -> Iterator[str]:
     yield "|---|---|"
     for module, of_module in groupby(rows, key=lambda limit: limit.module):
         bounds = ", ".join(f"`{limit.name}` {shown(limit)}" for limit in of_module)
-        yield f"| `{module.removeprefix('hypercore.')}` | {bounds} |"
+        yield f"| `{short(module)}` | {bounds} |"
 
 
 def page() -> str:
     rows = [limit for limit in limits() if not limit.is_time]
-    return "\n".join([HEAD, BUDGETS, "## Bounds\n", *table(rows)]) + "\n"
+    of_engine = [limit for limit in rows if limit.module.startswith("workers.")]
+    of_library = [limit for limit in rows if limit not in of_engine]
+    parts = ["## Bounds\n", *table(of_library), "\n## Bounds of an engine\n", *table(of_engine)]
+    return "\n".join([HEAD, BUDGETS, *parts]) + "\n"
 
 
 def described(word: str) -> Iterator[str]:
     """Yield a paragraph for each bound and time with `word` in its name."""
     for limit in limits():
-        name = f"{limit.module.removeprefix('hypercore.')}.{limit.name}"
+        name = f"{short(limit.module)}.{limit.name}"
         if word.lower() in name.lower():
             yield f"{name}  {shown(limit)}\n{indent(fill(limit.doc, 100), '    ')}"
 
 
 def untested() -> list[Limit]:
-    tests = "\n".join(path.read_text() for path in TESTS.rglob("*.py"))
+    tests = "\n".join(path.read_text() for folder in TESTS for path in folder.rglob("*.py"))
     bounds = [limit for limit in limits() if not limit.is_time]
     return [limit for limit in bounds if not re.search(rf"\b{limit.name}\b", tests)]
 
 
 def main(arguments: Sequence[str]) -> None:
-    sys.path.insert(0, str(SOURCE))
+    sys.path[:0] = [str(SOURCE), str(ROOT)]
     if list(arguments) == ["--untested"]:
         print(*(f"{limit.module}.{limit.name}" for limit in untested()), sep="\n")
     elif arguments[:1] == ["--list"] and len(arguments) <= 2:

@@ -152,7 +152,8 @@ def test_a_page_that_is_not_current_is_noticed_and_made_so(
     tool: str, page: str, was: str, now: str, tmp_path: Path
 ) -> None:
     """The tools work on the repository that they are in."""
-    for part in ("tools", "docs", "hypercore-py/README.md", "hypercore-py/examples", "hypercore-py/src"):
+    library = ("hypercore-py/README.md", "hypercore-py/examples", "hypercore-py/src")
+    for part in ("tools", "docs", "workers", *library):
         place = tmp_path / part
         if (ROOT / part).is_dir():
             shutil.copytree(ROOT / part, place)

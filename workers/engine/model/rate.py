@@ -9,6 +9,7 @@ SAMPLE_INTERVAL = 0.25
 """Seconds between two samples: the window holds a bounded number of them."""
 
 MAX_SAMPLES = int(WINDOW / SAMPLE_INTERVAL) + 1
+"""Samples in it."""
 
 
 class Rate:

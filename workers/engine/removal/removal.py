@@ -20,9 +20,10 @@ from ..model.kind import derived_blobs_key
 from .owners import Owners
 
 RETRY_DELAY = 1.0
+"""Seconds until deletion of a key is retried if a core was in use or the disk failed."""
+
 MAX_RETRY_DELAY = 60.0
-"""Seconds until deletion of a key is retried if a core was in use or the disk failed: doubled each time, from
-the first on."""
+"""The same after many failures: it is doubled each time."""
 
 MANIFESTS_AT_ONCE = 64
 """Manifests that are decoded in one turn of the loop (about 5 ms)."""

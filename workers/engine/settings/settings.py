@@ -18,6 +18,8 @@ from .blind_peer import BlindPeerSettings
 
 MIN_HEADROOM = 256 << 20
 MAX_HEADROOM = 5 << 30
+"""Bytes of a disk that stay free where it is large. Ours."""
+
 HEADROOM_SHARE = 0.05
 """Share of the disk that stays free, within the bounds above."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from time import monotonic
@@ -105,8 +105,8 @@ class BlindPeer:
         self._collect_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self.dropped = 0
-        """Cores of requests above a bound."""
+        self.counters: Counter[str] = Counter()
+        """Since the start, by the names that official blind peers give them."""
 
     # --- life
 
@@ -132,7 +132,15 @@ class BlindPeer:
     def status(self) -> BlindPeerStatus:
         """Return totals for people. It visits every record, so call it seldom."""
         held = sum(record.held_bytes for record in self.records)
-        return BlindPeerStatus(len(self.records), held, self.records.clients)
+        announced = sum(record.announce for record in self.records)
+        return BlindPeerStatus(
+            len(self.records), held, self.records.clients, announced, len(self._clients), dict(self.counters)
+        )
+
+    def keeps(self, key: bytes) -> bool:
+        """Whether a client has this core kept."""
+        record = self.records.get(key)
+        return record is not None and not record.collected
 
     def attach(self, link: Link) -> Client:
         """Accept a client's channels on a connection. Call it before the connection is read."""
@@ -188,7 +196,7 @@ class BlindPeer:
     def add_core(self, client: Client, request: AddCoreRequest, reply: RpcReply, now: float) -> None:
         """See `ClientHost`. A client above its rate gets no answer: it repeats errors at once."""
         if not self._admit(client, request.referrer, 1, now):
-            self.dropped += 1
+            self.counters["cores_dropped"] += 1
             return
         key, stored = request.key, self._stored(request.key)
         announce = request.announce and client.trusted
@@ -241,11 +249,16 @@ class BlindPeer:
         self._top_hosts.add(client.network)
         if referrer is not None:
             self._top_referrers.add(encode_key(referrer))
-        return self._rates.admit(client.key, client.network, count, now) and len(self._waiting) < MAX_WAITING
+        self.counters["add_cores_rx"] += 1
+        return (
+            self.settings.may_ask(client.key)
+            and len(self._waiting) < MAX_WAITING
+            and self._rates.admit(client.key, client.network, count, now)
+        )
 
     def _refuse(self, client: Client, request: int | None) -> None:
         """The excess is dropped: a closed connection would be dialled again at once."""
-        self.dropped += 1
+        self.counters["cores_dropped"] += 1
         channel = client.channel
         if request is not None and channel is not None:
             channel.fail(request, ErrorCode.RATE_LIMITED)
@@ -286,8 +299,9 @@ class BlindPeer:
                 now_ms,
             )
             if not self.records.add(record):
-                self.dropped += 1
+                self.counters["cores_dropped"] += 1
                 return False
+            self.counters["cores_added"] += 1
             self._report(record, "added", client.key)
             return active
         changed = self.records.adopt(record, client.key, client.network)
@@ -359,8 +373,10 @@ class BlindPeer:
         if waiting.referrer is not None and self.records.referrer(discovery_key(waiting.referrer)):
             client.open_wakeup(waiting.referrer, monotonic())
         for key in waiting.keys:
-            if key in self.records and not self._kept.request(client.requester, key):
-                self.dropped += 1
+            if key not in self.records:
+                continue
+            accepted = self._kept.request(client.requester, key)
+            self.counters["core_activations" if accepted else "cores_dropped"] += 1
         self._kept.pump(client.requester)
 
     def _on_progress(self, progress: Progress) -> None:
@@ -460,6 +476,7 @@ class BlindPeer:
             record = self.records.get(victim.key)
             assert record is not None
             self._delete_content(victim.key)
+            self.counters["bytes_gcd"] += victim.bytes
             record.collected, record.held_bytes = True, 0
             self.records.save(record)
             self._report(record, "collected")

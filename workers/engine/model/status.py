@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from farmwire.report import ReplicaFacts
@@ -83,6 +85,12 @@ class BlindPeerStatus(NamedTuple):
     """Bytes of the stored blocks."""
     clients: int
     """Clients that have named a core first."""
+    announced: int = 0
+    """Cores that are announced."""
+    connections: int = 0
+    """Of clients and of readers."""
+    counters: Mapping[str, int] = MappingProxyType({})
+    """Since the start, by name (see `BlindPeer.counters`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

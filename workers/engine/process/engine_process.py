@@ -50,6 +50,7 @@ class EngineProcess:
             is_wanted=is_assigned,
             on_removed=self._on_deleted,
             may_begin=parts.engine.loaded,
+            keeps=lambda core: parts.blind_peer is not None and parts.blind_peer.keeps(core),
         )
 
     def run(self) -> list[Coroutine[Any, Any, None]]:

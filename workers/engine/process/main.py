@@ -44,6 +44,7 @@ from hypercore.printable import VisibleFormatter
 
 from ..launch import launched_parts
 from ..model.events import Problem, to_json
+from ..settings.blind_peer import BlindPeerSettings
 from ..settings.settings import EngineSettings
 from .engine_process import EngineProcess
 from .json_lines import LineWriter, read_lines
@@ -117,6 +118,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--bootstrap", action="append", type=parse_bootstrap, required=True)
     parser.add_argument("--relay", type=bytes.fromhex)
+    parser.add_argument("--blind-peer", type=BlindPeerSettings.from_text)
     parser.add_argument("--log-level", default="WARNING")
     options = parser.parse_args()
     handler = logging.StreamHandler()
@@ -133,6 +135,7 @@ def main() -> int:
             host=options.host,
             port=options.port,
             leave_timeout=3.0,
+            blind_peer=options.blind_peer,
         )
         run(lambda: serve(settings))
     except HypercoreError as error:

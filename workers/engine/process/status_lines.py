@@ -26,6 +26,9 @@ KEYS_A_LINE = 500
 SERVED_INTERVAL = 60.0
 """Seconds between two `served` lines. Ours."""
 
+BLIND_PEER_INTERVAL = 10.0
+"""Seconds between two counts of what clients of a blind peer have it keep: each visits all records."""
+
 ENGINE_INTERVAL = 2.0
 """Seconds between two `engine` lines."""
 
@@ -42,6 +45,8 @@ class StatusLines:
         self._everything = False
         self._wake = asyncio.Event()
         self._down, self._up = Rate(), Rate()
+        self._blind_peer: dict[str, Any] | None = None
+        self._counted_at = float("-inf")
 
     def wake(self, *, everything: bool = False) -> None:
         """Write what has changed now; `everything`: the status of every key."""
@@ -97,6 +102,7 @@ class StatusLines:
                         "limits": [asdict(limit) for limit in limits.status()],
                         "reach": reach_of(self._parts.swarm),
                         "network": network_numbers(self._parts.swarm, self._parts.cores),
+                        "blind_peer": self._count_blind_peer(now),
                     }
                 )
             spent = time.perf_counter() - started
@@ -106,3 +112,13 @@ class StatusLines:
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+    def _count_blind_peer(self, now: float) -> dict[str, Any] | None:
+        blind_peer = self._parts.blind_peer
+        if blind_peer is not None and now - self._counted_at >= BLIND_PEER_INTERVAL:
+            self._counted_at = now
+            self._blind_peer = {
+                "key": self._parts.swarm.public_key.hex(),
+                **blind_peer.status()._asdict(),
+            }
+        return self._blind_peer

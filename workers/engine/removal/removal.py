@@ -42,14 +42,17 @@ class Removals:
         is_wanted: Callable[[bytes], bool],
         on_removed: Callable[[bytes], None],
         may_begin: Callable[[], Awaitable[None]],
+        keeps: Callable[[bytes], bool] = lambda core: False,
     ) -> None:
         """`is_wanted` returns whether a key is seeded; `on_removed` is called with each key whose data is
-        deleted. `may_begin` returns when the engine has all its keys."""
+        deleted. `may_begin` returns when the engine has all its keys; `keeps`, whether a core is kept for
+        another reason, such as clients of a blind peer."""
         self._cores = cores
         self._owners = owners
         self._is_wanted = is_wanted
         self._on_removed = on_removed
         self._may_begin = may_begin
+        self._keeps = keeps
         self._pending: dict[bytes, None] = {}
         self._refused: set[bytes] = set()
         """Keys whose failed deletion was logged."""
@@ -103,7 +106,9 @@ class Removals:
         return True
 
     def _is_shared(self, core: bytes, key: bytes) -> bool:
-        return self._is_wanted(core) or any(owner != key for owner in self._owners.keys_of(core))
+        if self._keeps(core) or self._is_wanted(core):
+            return True
+        return any(owner != key for owner in self._owners.keys_of(core))
 
     async def _derived_of_others(self, key: bytes, cores: list[bytes]) -> set[bytes]:
         """Those of `cores` that are the derived blobs core of another stored drive."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -40,6 +41,31 @@ class BlindPeerSettings:
     trusted: frozenset[bytes] = frozenset()
     """Public keys of clients that may have cores announced, and delete them."""
     bans: BanList = BanList()
+    clients: frozenset[bytes] | None = None
+    """Public keys of the clients that may name cores, beside trusted ones. None: any."""
+
+    def may_ask(self, public_key: bytes) -> bool:
+        """Whether a client may name cores. What is kept is served to any peer."""
+        return self.clients is None or public_key in self.clients or public_key in self.trusted
+
+    def to_text(self) -> str:
+        """For the command line of a child process."""
+        bans = [key.hex() for key in sorted(self.bans.keys)] + [
+            str(network) for network in self.bans.networks
+        ]
+        clients = None if self.clients is None else _hex(self.clients)
+        return json.dumps({"trusted": _hex(self.trusted), "clients": clients, "bans": bans})
+
+    @classmethod
+    def from_text(cls, text: str) -> BlindPeerSettings:
+        """Raises KeyError, TypeError or ValueError for what `to_text` does not write."""
+        fields = json.loads(text)
+        clients = fields["clients"]
+        return cls(
+            trusted=frozenset(map(bytes.fromhex, fields["trusted"])),
+            bans=parse_bans(fields["bans"]),
+            clients=None if clients is None else frozenset(map(bytes.fromhex, clients)),
+        )
 
 
 def parse_bans(texts: Iterable[str]) -> BanList:
@@ -61,3 +87,7 @@ def parse_bans(texts: Iterable[str]) -> BanList:
                 f"a key is {EXPECTED}"
             ) from None
     return BanList(frozenset(keys), tuple(networks))
+
+
+def _hex(keys: Iterable[bytes]) -> list[str]:
+    return sorted(key.hex() for key in keys)

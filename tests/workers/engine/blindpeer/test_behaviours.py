@@ -8,14 +8,22 @@ from typing import Any
 import pytest
 from support.corestores import eventually
 
-from hypercore.blindpeer import AddCoreRequest, CoreRecord, CoreRef, RpcFailure, WakeupChannel
+from hypercore.blindpeer import (
+    AddCoreRequest,
+    CoreRecord,
+    CoreRef,
+    Cores,
+    ErrorCode,
+    RpcFailure,
+    WakeupChannel,
+)
 from hypercore.codec import Reader, Writer
 from hypercore.crypto import discovery_key
 from hypercore.replication import PROTOCOL as REPLICATION
 from hypercore.testing.cores import make_writer, sample_blocks
 from workers.engine.blindpeer import kept as kept_module
 
-from .world import GROUP, SECOND, World, app, run
+from .world import FIRST, GROUP, SECOND, World, app, run
 
 
 def add_core(key: bytes, **fields: Any) -> bytes:
@@ -117,6 +125,27 @@ def test_a_truncated_core_is_followed_and_hints_have_the_new_length() -> None:
             writer.core.append([b"other"], writer.key_pair)
             await eventually(lambda: hints[-1] == CoreRef(key, 3))
             await eventually(lambda: world.held(key) == 3)
+        await world.close()
+
+    run(scene)
+
+
+def test_a_client_that_is_not_listed_has_nothing_kept_and_reads_what_is_there() -> None:
+    async def scene() -> None:
+        world, writer = World(clients=frozenset({FIRST.public_key})), make_writer(sample_blocks(2))
+        key = writer.core.key
+        async with app(world, writer.store) as client, app(world, key_pair=SECOND) as unlisted:
+            client.name(client.add(writer))
+            await eventually(lambda: "complete" in world.states(key))
+            unlisted.channel.request_cores(Cores(cores=(CoreRef(b"\x01" * 32, 0),)))
+            await eventually(lambda: unlisted.answers == [ErrorCode.RATE_LIMITED])
+            copy = unlisted.cores.get(key)
+            copy.download()
+            await copy.synced()
+            status = world.peer.status()
+            assert (status.cores, status.clients, status.connections) == (1, 1, 2)
+            assert (status.counters["cores_added"], status.counters["cores_dropped"]) == (1, 1)
+            assert world.peer.keeps(key) and not world.peer.keeps(b"\x01" * 32)
         await world.close()
 
     run(scene)

@@ -218,7 +218,7 @@ def test_a_client_above_its_rate_is_answered_that_it_is_limited_and_stays_connec
             client.name(CoreRef(b"\x01" * 32, 1))
             client.channel.request_cores(Cores(cores=(CoreRef(b"\x01" * 32, 1),)))
             await eventually(lambda: client.answers == [ErrorCode.RATE_LIMITED])
-            assert world.peer.dropped == 2 and not client.link.connection.closed
+            assert world.peer.counters["cores_dropped"] == 2 and not client.link.connection.closed
         await world.close()
 
     run(scene)
@@ -307,7 +307,9 @@ def test_cores_that_wait_to_be_opened_and_groups_of_a_connection_are_bounded(
             muxer.on_open(wakeup_protocol.PROTOCOL, accept)
             for i, group in enumerate(groups.values(), 1):
                 client.name(CoreRef(bytes([i]) * 32, 0), referrer=group)
-            await eventually(lambda: len(world.peer.records) == 5 and world.peer.dropped == 2)
+            await eventually(
+                lambda: len(world.peer.records) == 5 and world.peer.counters["cores_dropped"] == 2
+            )
             await eventually(lambda: len(opened) == 2)
             assert len(world.peer._clients[client.server]._wakeups) == 2
         await world.close()

@@ -29,6 +29,7 @@ class Bench:
         self.owners = Owners(store)
         self.cores = Corestore(store)
         self.wanted: set[bytes] = set()
+        self.kept: set[bytes] = set()
         self.removed: list[bytes] = []
         self.loaded = asyncio.Event()
         self.loaded.set()
@@ -38,6 +39,7 @@ class Bench:
             is_wanted=self.wanted.__contains__,
             on_removed=self.removed.append,
             may_begin=self._begin,
+            keeps=self.kept.__contains__,
         )
 
     async def _begin(self) -> None:
@@ -63,6 +65,20 @@ class Bench:
 @pytest.fixture(params=["memory", "disk"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return memory_store() if request.param == "memory" else disk_store(tmp_path / "store")
+
+
+def test_a_core_that_is_kept_for_another_reason_stays(store: Store) -> None:
+    async def scene() -> None:
+        bench, drive = Bench(store), WriterOfDrive(store=store)
+        drive.put("/a", b"content")
+        bench.claimed(drive)
+        store.flush()
+        bench.kept.add(drive.blobs.key)
+        await bench.remove(drive.key)
+        assert bench.holds(drive.key, drive.blobs.key) == [False, True]
+        await bench.cores.close()
+
+    asyncio.run(scene())
 
 
 def test_a_drive_goes_with_its_blobs_and_leaves_no_records(store: Store) -> None:

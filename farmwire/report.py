@@ -93,6 +93,20 @@ class OneEngine(Reach, frozen=True, kw_only=True):
     restarts: Count = 0
 
 
+class BlindPeerStats(Message, frozen=True, kw_only=True):
+    """A worker as a blind peer: what apps have it keep."""
+
+    key: Key
+    """Its public key, which apps name."""
+    cores: Count = 0
+    bytes: Count = 0
+    """Of stored blocks."""
+    clients: Count = 0
+    """Apps that have named a core first."""
+    announced: Count = 0
+    """Cores that are announced."""
+
+
 class EngineStats(Message, frozen=True, kw_only=True):
     """Totals over the worker's engines."""
 
@@ -111,6 +125,8 @@ class EngineStats(Message, frozen=True, kw_only=True):
     up_per_second: Annotated[float, Meta(ge=0, le=1e15)]
     engines: Annotated[list[OneEngine], Meta(max_length=MAX_ENGINES)] = []
     """Each of them, as far as they fit."""
+    blind_peer: BlindPeerStats | None = None
+    """None: it is none, or its engine is silent."""
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):

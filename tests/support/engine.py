@@ -18,9 +18,9 @@ class EngineChild(JsonProcess):
 
     ends_with_stdin = True
 
-    def __init__(self, data: Path, bootstrap: Sequence[str]) -> None:
+    def __init__(self, data: Path, bootstrap: Sequence[str], *options: str) -> None:
         command = [sys.executable, "-m", "workers.engine.process.main", "--data", str(data)]
-        command += ["--parent", str(os.getpid()), *bootstrap_options(bootstrap)]
+        command += ["--parent", str(os.getpid()), *bootstrap_options(bootstrap), *options]
         super().__init__("engine child", command, env=environment())
 
     def send(self, cmd: str, **fields: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from farmwire.report import MAX_ENGINES, EngineStats, OneEngine, Reach
+from farmwire.report import MAX_ENGINES, BlindPeerStats, EngineStats, OneEngine, Reach
 
 from .host import rss_of
 from .shard import Shard
@@ -51,7 +51,15 @@ def engine_stats(shards: Sequence[Shard]) -> EngineStats:
         down_per_second=float(sum(each.get("down", 0) for each in facts)),
         up_per_second=float(sum(each.get("up", 0) for each in facts)),
         engines=[_one(shard) for shard in shards[:MAX_ENGINES]],
+        blind_peer=_blind_peer(shards),
     )
+
+
+def _blind_peer(shards: Sequence[Shard]) -> BlindPeerStats | None:
+    found = next((each for shard in shards if (each := shard.facts.get("blind_peer"))), None)
+    if found is None:
+        return None
+    return BlindPeerStats(**{name: found[name] for name in BlindPeerStats.__struct_fields__})
 
 
 def _one(shard: Shard) -> OneEngine:

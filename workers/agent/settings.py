@@ -12,6 +12,7 @@ from pathlib import Path
 from hypercore.dht.address import BootstrapNode
 from hypercore.dht.constants import BOOTSTRAP_NODES
 
+from ..engine.settings.blind_peer import BlindPeerSettings, parse_bans
 from ..engine.settings.settings import (
     NO_LIMITS,
     LimitSettings,
@@ -21,6 +22,9 @@ from ..engine.settings.settings import (
 )
 from ..settings.readers import MAX_TOKEN, long_token
 from ..settings.table import (
+    BLIND_PEER,
+    BLIND_PEER_BAN,
+    BLIND_PEER_TRUST,
     HEARTBEAT,
     RELAY,
     UDP_PORT,
@@ -97,6 +101,23 @@ class WorkerSettings:
     """Name or number of the user that engines run as; empty: ours. Only root can start them as another."""
     metrics: MetricsSettings | None = None
     """Where metrics are served. None: nowhere."""
+    blind_peer: BlindPeerSettings | None = None
+    """Of its first engine. None: it is no blind peer."""
+
+
+def blind_peer_from(environ: Mapping[str, str], *, enabled: bool = False) -> BlindPeerSettings | None:
+    """`enabled`: without a list of clients, any may ask. None: none may. Raises SettingError."""
+    clients = BLIND_PEER.value(environ)
+    if clients is not None and not clients:
+        if not enabled:
+            return None
+        clients = None
+    words = BLIND_PEER_BAN.value(environ)
+    try:
+        bans = parse_bans(words)
+    except ValueError as error:
+        raise SettingError(f"{BLIND_PEER_BAN.name}: {error}") from None
+    return BlindPeerSettings(trusted=frozenset(BLIND_PEER_TRUST.value(environ)), bans=bans, clients=clients)
 
 
 def settings_from(
@@ -111,6 +132,7 @@ def settings_from(
     engine_user: str | None = None,
     bootstrap: tuple[str, ...] = (),
     port: int = 0,
+    blind_peer: bool = False,
     **limits: str | None,
 ) -> WorkerSettings:
     """Settings from options of a command line, else the environment, else defaults. `limits` are those of
@@ -131,6 +153,7 @@ def settings_from(
         sample=WORKER_SAMPLE.value(environ),
         software=_software(),
         metrics=metrics_from(environ),
+        blind_peer=blind_peer_from(environ, enabled=blind_peer),
     )
 
 

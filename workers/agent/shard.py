@@ -270,4 +270,6 @@ def _command(index: int, settings: WorkerSettings, directory: Path) -> list[str]
         command += ["--bootstrap", str(address)]
     if settings.relay is not None:
         command += ["--relay", settings.relay.hex()]
+    if settings.blind_peer is not None and index == 0:
+        command += ["--blind-peer", settings.blind_peer.to_text()]
     return command

@@ -127,6 +127,21 @@ def public_key(value: str) -> bytes:
         raise ValueError(str(error)) from None
 
 
+def public_keys(value: str) -> tuple[bytes, ...]:
+    """Comma-separated."""
+    return tuple(map(public_key, words(value)))
+
+
+def clients(value: str) -> frozenset[bytes] | None:
+    """`anyone` (None), `none`, or public keys with commas between them."""
+    match value.strip().lower():
+        case "anyone":
+            return None
+        case "none":
+            return frozenset()
+    return frozenset(public_keys(value))
+
+
 def secret_key(value: str) -> bytes:
     """The text of an error has nothing of the key."""
     try:

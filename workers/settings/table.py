@@ -201,6 +201,28 @@ ENCRYPTION_KEY: Final[Setting[bytes | None]] = _row(
     shown="(none)",
     secret=True,
 )
+BLIND_PEER: Final[Setting[frozenset[bytes] | None]] = _row(
+    "SEEDERFARM_BLIND_PEER",
+    readers.clients,
+    frozenset(),
+    "Which clients may have a worker keep cores, as a blind peer: `none`, `anyone`, or public keys, "
+    "comma-separated. `worker run --blind-peer` makes `none` to `anyone`.",
+    shown="none",
+)
+BLIND_PEER_TRUST: Final[Setting[tuple[bytes, ...]]] = _row(
+    "SEEDERFARM_BLIND_PEER_TRUST",
+    readers.public_keys,
+    (),
+    "Public keys of clients of a worker's blind peer that may announce and delete cores, comma-separated.",
+    shown="(none)",
+)
+BLIND_PEER_BAN: Final[Setting[tuple[str, ...]]] = _row(
+    "SEEDERFARM_BLIND_PEER_BAN",
+    readers.words,
+    (),
+    "Public keys, addresses and networks that a worker's blind peer refuses, comma-separated.",
+    shown="(none)",
+)
 WORKER_SAMPLE: Final[Setting[float]] = _row(
     "SEEDERFARM_WORKER_SAMPLE",
     readers.interval,
@@ -245,6 +267,7 @@ PEER_TABLE: Final[tuple[Setting[Any], ...]] = (
         WORKER_SAMPLE,
         WORKER_METRICS,
         WORKER_METRICS_TOKEN_FILE,
+        *(BLIND_PEER, BLIND_PEER_TRUST, BLIND_PEER_BAN),
         READY_FD,
     ),
 )

@@ -68,6 +68,11 @@ from ..common.options import SizeType
     metavar="N",
     help="UDP port of the first engine (default: any).",
 )
+@click.option(
+    "--blind-peer",
+    is_flag=True,
+    help="Be a blind peer as well: keep the cores that apps name ($SEEDERFARM_BLIND_PEER: which apps).",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log more to stderr.")
 def run(
     token: str | None,
@@ -85,6 +90,7 @@ def run(
     engine_user: str | None,
     bootstrap: tuple[str, ...],
     port: int,
+    blind_peer: bool,
     verbose: bool,
 ) -> None:
     """Keep copies of drives for a farm, until Ctrl-C.
@@ -112,6 +118,7 @@ def run(
             engine_user=engine_user,
             bootstrap=bootstrap,
             port=port,
+            blind_peer=blind_peer,
         )
         status = run_process(settings, token, verbose=verbose)
     except (SettingError, MessageRejected) as error:

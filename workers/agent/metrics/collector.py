@@ -42,6 +42,21 @@ NETWORK: Final[dict[str, str]] = {
     "udx_packets_dropped_total": "UDP datagrams that the kernel dropped since its buffer was full",
 }
 """Numbers of an engine's line (`engine.process.network_numbers`), and their help."""
+BLIND_PEER: Final[dict[str, str]] = {
+    "bytes": "bytes_allocated",
+    "cores": "cores",
+    "announced": "announced_cores",
+    "clients": "clients",
+    "connections": "connections",
+}
+"""Numbers of a blind peer in an engine's line, and their names after `blind_peer_`."""
+BLIND_PEER_COUNTERS: Final[dict[str, str]] = {
+    "cores_added": "Cores that clients had it keep",
+    "add_cores_rx": "Requests of clients",
+    "core_activations": "Cores that were downloaded or followed on a client's connection",
+    "cores_dropped": "Requests, and cores of requests, beyond a bound",
+    "bytes_gcd": "Bytes that were deleted to make room",
+}
 FACTS: Final = (
     ("seederfarm_engine_keys", "keys", "Keys that the engine has", 1.0),
     ("seederfarm_engine_synced_keys", "synced", "Keys of which it has all available blocks", 1.0),
@@ -159,9 +174,20 @@ def _engines(shards: Iterable[Shard]) -> Iterator[Metric]:
             if way in each.get("reach", {}):
                 ways.add_metric([str(shard.index), way], each["reach"][way])
     yield ways
+    yield from _blind_peer(facts)
     for name, text in NETWORK.items():
         numbers = ((s, each.get("network", {})) for s, each in facts)
         yield _gauge(name, text, ((s, each[name]) for s, each in numbers if name in each))
+
+
+def _blind_peer(facts: Iterable[tuple[Shard, dict[str, Any]]]) -> Iterator[Metric]:
+    """The names are those of official blind peers, where they have them."""
+    for numbers in (each["blind_peer"] for _, each in facts if each.get("blind_peer")):
+        for field, name in BLIND_PEER.items():
+            yield GaugeMetricFamily(f"blind_peer_{name}", f"{name} of the blind peer", value=numbers[field])
+        for name, text in BLIND_PEER_COUNTERS.items():
+            value = numbers["counters"].get(name, 0)
+            yield GaugeMetricFamily(f"blind_peer_{name}", text, value=value)
 
 
 def _limits(facts: Iterable[tuple[Shard, dict[str, Any]]]) -> Iterator[Metric]:

@@ -108,6 +108,20 @@ def test_the_numbers_of_an_engine_have_the_names_of_the_official_packages(agent:
     assert found[("seederfarm_engine_peers", ("0", "relayed"))] == 0
 
 
+def test_a_blind_peer_is_reported_and_has_metrics_with_the_official_names(agent: Agent) -> None:
+    hear(agent, LINE)
+    assert agent.heartbeat().engine.blind_peer is None
+    numbers = {"key": KEY, "cores": 7, "bytes": 900, "clients": 2, "announced": 1, "connections": 3}
+    hear(agent, LINE | {"blind_peer": numbers | {"counters": {"cores_added": 8}}})
+    beat = decode(to_builtins(agent.heartbeat()), Heartbeat)
+    found = beat.engine.blind_peer
+    assert found is not None and (found.key, found.cores, found.clients) == (KEY, 7, 2)
+    shown = values(agent)
+    assert shown[("blind_peer_bytes_allocated", ())] == 900
+    assert shown[("blind_peer_announced_cores", ())] == 1
+    assert (shown[("blind_peer_cores_added", ())], shown[("blind_peer_bytes_gcd", ())]) == (8, 0)
+
+
 def test_a_heartbeat_says_how_each_engine_is_reached(agent: Agent) -> None:
     hear(agent, LINE)
     beat = agent.heartbeat()

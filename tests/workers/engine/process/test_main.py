@@ -14,11 +14,13 @@ import pytest
 from farmwire.audit import BlockProof
 from farmwire.proofs import ProofFailed, verify_block
 from hypercore.core import disk_store
+from hypercore.crypto import KeyPair
+from workers.engine.settings.blind_peer import BlindPeerSettings
 
 from ....support.content import File
 from ....support.engine import EngineChild
 from ....support.json_process import Event
-from ....support.node import Publisher
+from ....support.node import BlindClient, Publisher
 from ....support.published import publish_core, publish_drive
 from ....support.seed_process import environment
 from ....support.waiting import eventually
@@ -180,6 +182,21 @@ def test_nonsense_on_standard_input_is_survived(child: EngineChild) -> None:
     )
     child.send("prove", id="still here", key="00" * 32, core="00" * 32, blocks=[])
     child.wait_event("proof", id="still here")
+
+
+def test_it_may_be_a_blind_peer_whose_key_and_numbers_it_reports(
+    processes: ExitStack, bootstrap: list[str], tmp_path: Path
+) -> None:
+    settings = BlindPeerSettings(clients=frozenset({KeyPair.from_seed(b"\xc1" * 32).public_key}))
+    engine = EngineChild(tmp_path / "engine", bootstrap, "--blind-peer", settings.to_text())
+    processes.callback(engine.dispose)
+    key = engine.wait_event("ready")["blind_peer"]
+    assert engine.wait_event("engine")["blind_peer"]["key"] == key
+    client = BlindClient([key], bootstrap, seed="c1" * 32)
+    processes.callback(client.dispose)
+    core = client.keep("a", 2)
+    engine.sync()
+    assert engine.wait_event("blind_core", core=core["key"], state="complete")["length"] == 2
 
 
 def test_stop_and_the_end_of_standard_input_end_it(bootstrap: list[str], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import importlib
 import sys
 
 BENCHMARKS = {
+    "blindpeer": "a thousand apps at one blind peer, beside the official one",
     "control": "planning and reports of a simulated farm on PostgreSQL",
     "dead": "meeting the one live peer among dead ones that are still announced, beside an official peer",
     "drives": "two thousand small drives at once, and ten thousand that lie idle",

@@ -187,3 +187,15 @@ class BlindServer(NodePeer):
     @property
     def key(self) -> str:
         return self.public_key
+
+
+class BlindLoad(NodePeer):
+    """Many apps in one process that have their cores kept by a blind peer."""
+
+    def __init__(
+        self, storage: Path, bootstrap: Sequence[str], server: str, *, clients: int, cores: int, blocks: int
+    ) -> None:
+        arguments = ["--server", server, "--clients", str(clients), "--cores", str(cores)]
+        super().__init__(
+            "blindload", *swarm_arguments(storage, bootstrap), *arguments, "--blocks", str(blocks)
+        )

@@ -19,7 +19,7 @@ from tests.support.seed_process import SeedProcess
 
 OFFICIAL = "official"
 OURS = "ours"
-SETTLE_SECONDS = 3.0
+IDLE_SECONDS = 3.0
 """Until memory is read: records are written, and what is closed is freed."""
 PEERS_OF_AN_ADDRESS = 4
 """Divisor: the share of the connections that one address may have (`hypercore.swarm.slots`)."""
@@ -67,7 +67,7 @@ def measure(kind: str, folder: Path, bootstrap: list[str], *, clients: int, core
         cpu, memory = usage(server.pid).cpu, resident(server.pid)
         seconds = float(load.ask("run", timeout=900)["seconds"])
         spent = usage(server.pid).cpu - cpu
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(IDLE_SECONDS)
         grown, cpu = resident(server.pid) - memory, usage(server.pid).cpu
         again = float(load.ask("again", timeout=900)["seconds"])
         return Kept(

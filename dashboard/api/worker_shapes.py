@@ -37,6 +37,18 @@ class OneEngine(BaseModel):
         )
 
 
+class MirrorShape(BaseModel):
+    """A worker that is a blind peer."""
+
+    key: str = Field(description="Of the blind peer, z-base-32: apps name it.")
+    worker: str
+    zone: str
+    online: bool
+    cores: int = Field(description="Cores that apps have it keep.")
+    bytes: int = Field(description="Bytes of their stored blocks.")
+    clients: int = Field(description="Apps that have named a core first.")
+
+
 class Engine(BaseModel):
     """As last reported."""
 

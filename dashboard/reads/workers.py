@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from seederfarm.registry.growth import growths
+from seederfarm.registry.mirrors import Mirror, mirror_of
 from seederfarm.registry.models import Replica, Worker
 from seederfarm.registry.services.drains import DrainProgress, recent_progress
 from seederfarm.registry.tallies import tallies, with_tallies
@@ -73,6 +74,8 @@ class WorkerPage:
     drain: DrainProgress | None
     reach: Reach | None
     """None: not reported, or the worker is not heard."""
+    mirror: Mirror | None
+    """Its blind peer, if it is one."""
 
 
 def listed(now: datetime, *, retired: bool) -> WorkerList:
@@ -116,6 +119,7 @@ def one(worker: Any, now: datetime) -> WorkerPage:
         events=events(worker.events.all(), EVENTS),
         drain=recent_progress(worker.pk) if moves else None,
         reach=None if row.is_stale else reach_of(worker.engine),
+        mirror=mirror_of(worker, now),
     )
 
 

@@ -50,6 +50,7 @@ FARM_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "events": ("seederfarm.cli.farm.events:events", "List what happened."),
     "workers": ("seederfarm.cli.farm.workers:workers", "List the workers."),
     "worker": ("seederfarm.cli.farm.workers:worker_group", "Run, enroll, drain or retire a worker."),
+    "mirrors": ("seederfarm.cli.farm.mirrors:mirrors", "List the blind peers whose keys apps may name."),
     "sources": (
         "seederfarm.cli.farm.sources:sources",
         "List the sources of keys, follow them, accept removals.",

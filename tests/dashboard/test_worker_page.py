@@ -10,11 +10,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from dashboard.reads import workers as reading
+from hypercore.keys import encode_key
 from seederfarm.registry.models import Worker
 from seederfarm.registry.queries import with_load
 
 from ..seederfarm.registry.factories import make_drive, make_replica, make_worker
 from ..support.databases import FarmDatabase
+from .farm import ENGINE, a_worker
 
 
 def test_what_a_drain_has_to_move_is_counted_once_in_a_while(viewer: Client) -> None:
@@ -30,6 +32,16 @@ def test_what_a_drain_has_to_move_is_counted_once_in_a_while(viewer: Client) -> 
     first, again = statements(), statements()
     assert sum("AS best" in sql for sql in first) == 1
     assert not any("AS best" in sql for sql in again)
+
+
+def test_a_blind_peer_shows_its_key_for_apps(viewer: Client) -> None:
+    key = bytes([7]) * 32
+    numbers = {"key": key.hex(), "cores": 3, "bytes": 5_000_000, "clients": 1, "announced": 0}
+    worker = a_worker("atlas", engine={**ENGINE, "blind_peer": numbers})
+    page = viewer.get(f"/workers/{worker.node_id}/").content.decode()
+    assert encode_key(key) in page and "3, of 1 app<" in page and "<dt>Stored</dt><dd>5.0" in page
+    other = a_worker("other")
+    assert "Blind peer" not in viewer.get(f"/workers/{other.node_id}/").content.decode()
 
 
 def test_copies_that_are_not_proven_come_first_and_then_those_that_grew(database: FarmDatabase) -> None:

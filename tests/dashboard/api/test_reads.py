@@ -31,7 +31,7 @@ def addresses() -> list[str]:
     drive, worker = Drive.objects.get(label="Coastal Field Recordings"), Worker.objects.get(name="fra")
     one = [f"drives/{drive.z32}", f"workers/{worker.node_id}"]
     below = [f"{address}/copies" for address in one]
-    lists = ["farm", "drives", "workers", "sources", "sources/lists", "alerts", "events", "audit"]
+    lists = ["farm", "drives", "workers", "mirrors", "sources", "sources/lists", "alerts", "events", "audit"]
     return [*lists, *one, *below, f"{one[0]}/events", f"{one[0]}/peers"]
 
 
@@ -132,6 +132,22 @@ def test_a_drive_has_the_same_state_in_the_list_and_alone(reader: ApiClient) -> 
 def test_drives_are_filtered(reader: ApiClient, query: dict[str, str], found: list[str]) -> None:
     populate()
     assert names(reader.get("drives", **query)) == found
+
+
+def test_blind_peers_are_listed_with_the_keys_for_apps(reader: ApiClient) -> None:
+    numbers = {"key": key_of("mirror"), "cores": 3, "bytes": 5, "clients": 1, "announced": 0}
+    a_worker("mirror", zone="attic", engine={"running": True, "blind_peer": numbers})
+    a_worker("other", engine={"running": True, "blind_peer": None})
+    (found,) = reader("GET", "mirrors").body
+    assert found == {
+        "key": encode_key(bytes.fromhex(key_of("mirror"))),
+        "worker": "mirror",
+        "zone": "attic",
+        "online": True,
+        "cores": 3,
+        "bytes": 5,
+        "clients": 1,
+    }
 
 
 def test_a_worker_is_found_by_its_id_too(reader: ApiClient) -> None:

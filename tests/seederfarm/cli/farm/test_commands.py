@@ -183,6 +183,21 @@ def test_the_last_complete_copy_is_guarded(home: FarmHome, key: bytes) -> None:
     assert home.run("worker", "drain", "nobody").returncode == 2
 
 
+def test_blind_peers_are_listed_with_the_line_for_apps(home: FarmHome) -> None:
+    assert "worker run --blind-peer" in home.run("mirrors").stdout
+    found = {"key": "00" * 32, "cores": 4, "bytes": 2_000_000, "clients": 1}
+    make = (
+        "from seederfarm.registry.models import *;"
+        f"Worker.objects.create(node_id='b'*52, name='b', state='active', engine={{'blind_peer': {found}}});"
+        "Worker.objects.create(node_id='c'*52, name='c', state='active', engine={'blind_peer': None})"
+    )
+    assert FarmHome.run(home, "shell", stdin=make).returncode == 0
+    (mirror,) = home.lines("mirrors")
+    assert (mirror["worker"], mirror["key"], mirror["online"]) == ("b", encode_key(bytes(32)), False)
+    shown = home.run("mirrors").stdout
+    assert "2.0 MB" in shown and f"keys: ['{encode_key(bytes(32))}']" in shown
+
+
 def test_an_export_into_a_file_is_for_its_owner_alone_and_whole(home: FarmHome, tmp_path: Path) -> None:
     target = tmp_path / "export.jsonl"
     target.write_text("before")

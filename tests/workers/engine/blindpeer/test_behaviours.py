@@ -177,19 +177,19 @@ def test_many_cores_of_a_client_are_opened_in_turn_and_none_stays_open_without_i
         world = World()
         first = make_writer(sample_blocks(1))
         writers = [first, *(make_writer(sample_blocks(1), seed=n, store=first.store) for n in range(2, 101))]
-        most = 0
+        largest = 0
 
         async with app(world, first.store) as client:
             client.name(*(client.add(writer) for writer in writers))
             requester = world.peer._clients[client.server].requester
 
             def complete() -> bool:
-                nonlocal most
-                most = max(most, len(requester.loading))
+                nonlocal largest
+                largest = max(largest, len(requester.loading))
                 return all("complete" in world.states(writer.core.key) for writer in writers)
 
             await eventually(complete)
-            assert 0 < most <= 8
+            assert 0 < largest <= 8
         await eventually(lambda: len(world.peer._kept) == 0)
         assert all(world.held(writer.core.key) == 1 for writer in writers)
         await world.close()

@@ -22,6 +22,7 @@ AUDIT = "worker.audit"
 CONFIGURE = "worker.configure"
 REFRESH = "worker.refresh"
 WATCH = "worker.watch"
+RETIRE = "worker.retire"
 REPORT = "control.report"
 AUDIT_ANSWER = "control.audit_answer"
 JOIN = "control.join"
@@ -122,3 +123,7 @@ class Refresh(Message, frozen=True, kw_only=True):
     replicas of these keys have."""
 
     search_again: Annotated[list[Key], Meta(max_length=MAX_SEARCH_AGAIN)] = []
+
+
+class Retire(Message, frozen=True, kw_only=True):
+    """The worker is no longer a member: its login ends now. It stops, and keeps what it stores."""

@@ -18,7 +18,7 @@ from farmwire.envelope import node_id, open_envelope
 from farmwire.message import decode, to_builtins
 from farmwire.rejection import MessageRejected, RejectReason
 from farmwire.report import Heartbeat, Phase, ReplicaStatus
-from farmwire.tasks import Configure, Refresh
+from farmwire.tasks import Configure, Refresh, Retire
 from farmwire.traffic import PeerList, Watch
 from hypercore.crypto import KeyPair
 
@@ -60,6 +60,8 @@ class Agent:
         self.reported_at: float | None = None
         """When the broker last took a heartbeat, Unix time. None: not yet."""
         self.reports = PendingReports(state, heartbeat=self.heartbeat)
+        self.retired = threading.Event()
+        """Set when control ends the membership."""
         self._lock = self.reports.lock
         self._assembler = AssignmentAssembler()
         self._order = Configure()
@@ -129,6 +131,9 @@ class Agent:
                     self._on_refresh(decode(envelope.body, Refresh))
                 case tasks.WATCH:
                     self._on_watch(decode(envelope.body, Watch))
+                case tasks.RETIRE:
+                    decode(envelope.body, Retire)
+                    self.retired.set()
         except MessageRejected as refused:
             self.refuse(name, refused)
 

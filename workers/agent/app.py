@@ -1,4 +1,4 @@
-"""The Celery app of a worker: one queue, five tasks, an engine step and a reporter step."""
+"""The Celery app of a worker: one queue, six tasks, an engine step and a reporter step."""
 
 from __future__ import annotations
 
@@ -7,19 +7,29 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, bootsteps
+from celery.worker import state as celery_state
 from celery.worker.control import Panel
 from kombu.entity import Queue
 
 from farmwire.envelope import MAX_BODY_BYTES
 from farmwire.rejection import MessageRejected, RejectReason
-from farmwire.tasks import AUDIT, CONFIGURE, READ_ONLY_COMMANDS, REFRESH, SYNC_ASSIGNMENT, WATCH, queue_of
+from farmwire.tasks import (
+    AUDIT,
+    CONFIGURE,
+    READ_ONLY_COMMANDS,
+    REFRESH,
+    RETIRE,
+    SYNC_ASSIGNMENT,
+    WATCH,
+    queue_of,
+)
 
 from .. import transport
 from .agent import Agent
 from .broker import CONNECT_TIMEOUT, transport_options, trusting_url
 from .reporter import Reporter
 
-ORDERS = (SYNC_ASSIGNMENT, AUDIT, CONFIGURE, REFRESH, WATCH)
+ORDERS = (SYNC_ASSIGNMENT, AUDIT, CONFIGURE, REFRESH, WATCH, RETIRE)
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +79,8 @@ def create_app(agent: Agent, broker: str) -> Celery:
 def _register(app: Celery, agent: Agent, name: str) -> None:
     def handle(*args: object, **_: object) -> None:
         agent.handle(name, args[0] if len(args) == 1 else None)
+        if agent.retired.is_set():
+            celery_state.should_stop = 0  # an exit status; the consumer reads it in its own thread
 
     handle.__name__ = name.rpartition(".")[2]
     app.task(handle, name=name, ignore_result=True, shared=False)

@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu.connection import Connection
@@ -23,6 +24,7 @@ from farmwire.tasks import JOIN, KEY_PREFIX, WELCOME, join_queue_of, reply_key
 from ..state import JoinedFarm
 from .agent import Agent
 from .broker import transport_options, trusting_url
+from .refused_logins import refused
 
 POLL_EVERY = 0.5
 """Seconds between polls for an answer."""
@@ -38,12 +40,36 @@ GOOD_FOR = 600.0
 
 PASSWORD_BYTES = 32
 
+REFUSED_AFTER = 10.0
+"""Seconds of refused logins after which an attempt with a deadline ends. Control makes an account again that
+a restarted Redis lost, within two heartbeats."""
+
+CLOCK_HINT = "; is the clock of this machine right?"
+
 log = logging.getLogger(__name__)
 
 
 def make_password() -> str:
     """A random password for a broker account."""
     return secrets.token_urlsafe(PASSWORD_BYTES)
+
+
+def problem_of(error: Exception, broker: str) -> tuple[str, bool]:
+    """Why the broker cannot be used, in words, and whether it refused the login. `broker`: its URL."""
+    parts, text = urlsplit(broker), str(error)
+    where = f"{parts.hostname or parts.path}{f':{parts.port}' if parts.port else ''}"
+    if refused(text):
+        return (
+            f"the broker at {where} does not accept this token: it was used, was revoked, has expired, or is "
+            "of another farm. `seederfarm worker enroll` on the farm prints a new one",
+            True,
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        reason = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0] or text
+        hint = CLOCK_HINT if "valid" in reason or "expired" in reason else ""
+        return f"the certificate of the broker at {where} is not the farm's: {reason}{hint}", False
+    first = text.splitlines()[0] if text else type(error).__name__
+    return f"the broker at {where} cannot be reached: {first}", False
 
 
 class JoinClient:
@@ -55,6 +81,10 @@ class JoinClient:
         self._stop = threading.Event()
         self._place = queue_id(secret_digest(farm.secret))
         self._logged: set[str] = set()
+        self.problem = ""
+        """Why the last attempt failed; empty: the request was sent, and not answered yet."""
+        self.waiting = False
+        """Whether the farm knows this worker, and an operator has to approve it."""
         # Apart from the app that the worker runs: another login, and no task is ever taken.
         options = transport_options(agent.id) | {"max_retries": 1, "retry_on_timeout": False}
         broker = trusting_url(farm.broker, agent.settings.data)
@@ -64,11 +94,16 @@ class JoinClient:
     def stop(self) -> None:
         self._stop.set()
 
-    def run(self) -> bool:
-        """Returns whether the worker belongs to the farm; False: stopped before."""
+    def run(self, timeout: float | None = None) -> bool:
+        """Returns whether the worker belongs to the farm; False: stopped before. With a `timeout` in seconds
+        it also ends then, when the farm lets it wait for approval, and when its login is refused."""
         ask_every, asked = min(self._agent.settings.heartbeat, ASK_EVERY), float("-inf")
+        start, failed = time.monotonic(), False
+        refused_since: float | None = None
         with self._app.connection_for_read() as connection:
             while not self._stop.wait(POLL_EVERY if self._logged else 0.1):
+                if timeout is not None and (self.waiting or time.monotonic() - start >= timeout):
+                    return False
                 try:
                     if time.monotonic() - asked >= ask_every:
                         if self._waiting(connection) < SILENT_ABOVE:
@@ -77,9 +112,18 @@ class JoinClient:
                     if self._poll_reply(connection):
                         log.info("%s has let this worker in", self._farm.farm)
                         return True
-                except MessageRejected as refused:
-                    self._agent.refuse(WELCOME, refused)
+                    if failed:  # what an answer was rejected for stays
+                        self.problem, failed, refused_since = "", False, None
+                except MessageRejected as rejection:
+                    self.problem = f"the farm's answer is refused: {rejection}{CLOCK_HINT}"
+                    self._agent.refuse(WELCOME, rejection)
                 except Exception as error:  # whatever kombu and redis raise
+                    failed = True
+                    self.problem, locked_out = problem_of(error, self._farm.broker)
+                    refused_since = (refused_since or time.monotonic()) if locked_out else None
+                    since = time.monotonic() if refused_since is None else refused_since
+                    if timeout is not None and time.monotonic() - since >= REFUSED_AFTER:
+                        return False
                     self._log_once(logging.WARNING, f"cannot reach the farm: {error}; trying on")
                     connection.collapse()
                     self._stop.wait(POLL_EVERY)
@@ -137,6 +181,7 @@ class JoinClient:
             ),
         )
         welcome = decode(envelope.body, Welcome)
+        self.waiting = welcome.waiting
         if welcome.waiting:
             self._log_once(logging.INFO, f"{self._farm.farm} knows this worker, and waits for an operator")
             return False

@@ -17,6 +17,7 @@ from hypercore.errors import HypercoreError
 from hypercore.printable import VisibleFormatter
 
 from ..engine.settings.identity import load_identity
+from ..ready import Systemd
 from ..settings.table import WORKER_METRICS, SettingError
 from ..state import JoinedFarm, State
 from .agent import Agent
@@ -25,10 +26,14 @@ from .broker import store_authority
 from .join_client import JoinClient
 from .metrics.collector import registry_of, unready
 from .metrics.server import MetricsServer
+from .refused_logins import RefusedLogins
 from .settings import WorkerSettings
 
 CONCURRENCY = 2
 """Threads for tasks, which are all short."""
+
+EXIT_RETIRED = 78
+"""Exit status of a worker that was retired: starting it again changes nothing (EX_CONFIG of sysexits.h)."""
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +57,7 @@ def run_process(settings: WorkerSettings, token: str | None, *, verbose: bool = 
     if not verbose:  # two lines for each message, and what Celery thinks of its own connections
         for noisy in ("celery.app.trace", "celery.worker.strategy", "celery.worker.consumer.connection"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("celery.worker.consumer.consumer").addFilter(RefusedLogins())
     status = run_worker(settings, token, log_level=level)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     return status
@@ -74,16 +80,40 @@ def run_worker(settings: WorkerSettings, token: str | None, *, log_level: int = 
         agent = Agent(settings, state, load_identity(settings.data))
         log.info("worker %s (%s) of farm %s", settings.name, agent.id, farm.farm)
         metrics = _metrics(agent)
+        systemd = Systemd()
         try:
-            if farm.secret:
-                agent.start()  # what another farm had it seed is served meanwhile
-                if not _welcomed(agent, farm):
-                    return 0
+            agent.start()  # it seeds whether or not the broker can be reached
+            systemd.notify("READY=1", f"STATUS=seeding for {farm.farm}")
+            # It is stuck if its database, or the lock of its reports, is
+            systemd.watch(lambda: bool(agent.summary()))
+            if farm.secret and not _welcomed(agent, farm):
+                return 0
             return _work(agent, log_level)
         finally:
+            systemd.stop()
             agent.stop()
             if metrics is not None:
                 metrics.stop()
+    finally:
+        state.close()
+
+
+def join_farm(settings: WorkerSettings, token: str, *, timeout: float) -> bool:
+    """Join the farm that made `token`, seeding nothing. Returns False if an operator has to approve the
+    worker. Safe to repeat with the same token. Raises StorageError, NotJoined (with the reason, after
+    `timeout` seconds at the latest), MessageRejected (a bad token)."""
+    joined = JoinToken.from_text(token)
+    state = State(settings.data)
+    try:
+        _join(state, token, joined)
+        farm = state.farm
+        assert farm is not None
+        if not farm.secret:
+            return True
+        client = JoinClient(Agent(settings, state, load_identity(settings.data)), farm)
+        if client.run(timeout) or client.waiting:
+            return not client.waiting
+        raise NotJoined(client.problem or f"{farm.farm} has not answered for {timeout:.0f} s: is it running?")
     finally:
         state.close()
 
@@ -141,6 +171,14 @@ def _work(agent: Agent, log_level: int) -> int:
         heartbeat_interval=agent.settings.heartbeat,
     )
     worker.start()
+    if agent.retired.is_set():
+        log.warning(
+            "%s has retired this worker, so it stops. What it stored is kept in %s: delete it, or join again "
+            "with a new token",
+            farm.farm,
+            agent.settings.data,
+        )
+        return EXIT_RETIRED
     return int(worker.exitcode or 0)
 
 

@@ -35,6 +35,7 @@ from seederfarm.registry.models import EnrolmentToken, Worker
 from ..messaging.broker import BrokerDown
 from ..messaging.identity import identity
 from . import acl, budget
+from .retirement import notify_retired
 
 log = logging.getLogger(__name__)
 
@@ -147,11 +148,20 @@ def sync(*, afresh: bool = False, now: datetime | None = None) -> SyncResult:
                 made.append(user)
         removed = sorted(there.keys() - wanted.keys())
         if removed:
+            _notify(client, removed)
             _command(client, "ACL", "DELUSER", *removed)
             client.delete(*(key for user in removed for key in _keys_of(user)))
         if made or removed:
             _save(client)
     return SyncResult(made, removed)
+
+
+def _notify(client: Any, users: list[str]) -> None:
+    """Notify the retired workers among these users that are connected."""
+    connected_users = {str(entry.get("user")) for entry in client.client_list()}
+    nodes = [node for user in users if user in connected_users and (node := worker_of_user(user)) is not None]
+    if nodes:
+        notify_retired(client, nodes)
 
 
 def make_for(worker: Worker) -> acl.Version:

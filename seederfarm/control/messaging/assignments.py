@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from farmwire.assignment import Assignment, AssignmentEntry
 from farmwire.message import Kind
-from farmwire.tasks import CONFIGURE, REFRESH, SYNC_ASSIGNMENT, Configure, Limit, Refresh
+from farmwire.tasks import CONFIGURE, REFRESH, RETIRE, SYNC_ASSIGNMENT, Configure, Limit, Refresh, Retire
 from seederfarm.registry.models import AssignmentState, Replica, Worker
 from seederfarm.registry.sql import batches
 
@@ -150,8 +150,11 @@ def refresh_stale(now: datetime | None = None) -> int:
 def send_worker_config(worker_id: int, now: datetime | None = None) -> None:
     """Send a worker its limits and its assignment: it joined, or an operator changed it."""
     now = now or timezone.now()
-    worker = Worker.objects.filter(pk=worker_id, state__in=TALKING, lost_since=None).first()
-    if worker is None:
+    worker = Worker.objects.filter(pk=worker_id, lost_since=None).first()
+    if worker is not None and worker.state == Worker.State.RETIRED and not worker.broker_hash:
+        # One with an account is notified before that ends, `accounts.retirement`
+        outbox.send(worker.pk, worker.node_id, RETIRE, [Retire()], now)
+    if worker is None or worker.state not in TALKING:
         return
     outbox.send(worker.pk, worker.node_id, CONFIGURE, [configure_of(worker)], now)
     send_assignment(worker.pk, now)

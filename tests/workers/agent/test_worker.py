@@ -15,9 +15,10 @@ from farmwire import tasks
 from farmwire.audit import Challenge
 from farmwire.join import Welcome, open_secret
 from farmwire.proofs import verify_block
-from farmwire.tasks import Configure, Refresh
+from farmwire.tasks import Configure, Refresh, Retire
 from hypercore.crypto import KeyPair
 from workers.agent.metrics.collector import NETWORK
+from workers.agent.run import EXIT_RETIRED
 
 from ...support.content import File
 from ...support.fake_control import Plane
@@ -90,6 +91,19 @@ def test_a_worker_joins_seeds_its_assignment_proves_it_and_releases_it(
     (engine,) = worker.engines
     assert worker.stop() == 0
     assert gone(engine)
+
+
+def test_a_retired_worker_stops_with_one_line_and_a_status_of_its_own(
+    plane: Plane, new_worker: NewWorker
+) -> None:
+    worker = new_worker("--join", plane.token)
+    plane.welcome()
+    plane.wait(lambda: plane.beats, what="a heartbeat")
+    plane.send(tasks.RETIRE, Retire())
+    assert worker.process.wait(30) == EXIT_RETIRED
+    lines = [line for line in worker.tail().splitlines() if "retired" in line]
+    assert len(lines) == 1 and f"What it stored is kept in {worker.data}:" in lines[0]
+    assert worker.engines == []
 
 
 def test_a_worker_serves_metrics_of_its_engine_and_is_ready(

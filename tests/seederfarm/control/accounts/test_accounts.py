@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,7 +14,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError, ResponseError
 
 from farmwire.join import JoinToken, secret_digest
-from farmwire.tasks import queue_of, report_queue_of
+from farmwire.tasks import RETIRE, queue_of, report_queue_of
 from hypercore.crypto import KeyPair
 from seederfarm.control.accounts import accounts, acl, denials, enrolment
 from seederfarm.control.messaging.identity import identity
@@ -20,6 +22,7 @@ from seederfarm.registry import services
 from seederfarm.registry.models import Alert, EnrolmentToken, Event, Worker
 
 from ....support.redis import RedisServer
+from ....support.waiting import eventually
 from ..conftest import StartBroker
 
 NODE = "y" * 52
@@ -103,6 +106,24 @@ def test_a_worker_that_joins_while_accounts_are_compared_keeps_its_account_and_r
     assert accounts.sync().removed == []
     assert log_in(broker, accounts.user_of_worker(NODE), "mine").ping()
     assert broker.client.llen(queue) == 1
+
+
+def test_a_retired_worker_that_is_connected_hears_of_it_before_its_account_ends(broker: RedisServer) -> None:
+    mine = worker_row()
+    worker_row(OTHER, "theirs")  # away
+    accounts.sync()
+    me = log_in(broker, accounts.user_of_worker(NODE), "mine")
+    ours, heard = f"farm:{queue_of(NODE)}", list[str]()
+    taking = threading.Thread(target=lambda: heard.append(me.brpop([ours], timeout=20)[1]))
+    taking.start()
+    eventually(lambda: broker.client.info("clients")["blocked_clients"] == 1, timeout=10, what="the worker")
+    services.retire(Worker.objects.all(), "cli")
+    assert len(accounts.sync().removed) == 2
+    taking.join(10)
+    (message,) = heard
+    assert json.loads(message)["headers"]["task"] == RETIRE
+    services.activate([mine], "cli")
+    assert accounts.sync().removed == []
 
 
 def test_an_account_may_do_what_a_worker_needs_and_nothing_to_others(broker: RedisServer) -> None:

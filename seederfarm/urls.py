@@ -1,4 +1,4 @@
-"""The pages of the farm: dashboard, admin, and health checks for load balancers."""
+"""The pages of the farm: dashboard, admin, installer of workers, and health checks for load balancers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ urlpatterns = [
     path("livez", alive),
     path("healthz", alive, name="alive"),
     path("readyz", ready, name="ready"),
+    path("join/", include("seederfarm.installer.urls")),
     path("", include("dashboard.urls")),
 ]
 handler400 = "dashboard.pages.errors.bad_request"

@@ -16,6 +16,8 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from farmwire.join import without_login
+from seederfarm.installer.bundle import NoPins
+from seederfarm.installer.command import CertificateUnreadable, JoinCommand, join_command
 from seederfarm.registry import services
 from seederfarm.registry.admin import cells
 from seederfarm.registry.admin.access import TOKEN_COLOURS
@@ -158,17 +160,27 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
         )
         obj.pk = made.token.pk
         only_here = settings.FARM.bundled_redis and not (given["broker"] or settings.FARM.workers_redis_url)
+        command = None if only_here else self._command(request, made.text)
         self.show_once(
             request,
             Secret(
                 title=f"A token for {obj.name or 'a worker'}",
                 text="Run this on the machine that is to seed. The token works once, and is shown only now."
                 + (ONLY_HERE if only_here else "")
-                + (SHARED if made.shared_login else ""),
+                + (SHARED if made.shared_login else "")
+                + (f" {command.warning}" if command is not None else ""),
                 secret=made.text,
-                use=f"{env.COMMAND} worker run --join {made.text}",
+                use=f"{env.COMMAND} worker run --join {made.text}" if command is None else command.text,
             ),
         )
+
+    def _command(self, request: HttpRequest, token: str) -> JoinCommand | None:
+        """What installs a worker; None, with a message, where these pages cannot hand it out."""
+        try:
+            return join_command(settings.FARM, token)
+        except (CertificateUnreadable, NoPins) as error:
+            self.message_user(request, f"{error}.", messages.WARNING)
+            return None
 
     @admin.action(description="Revoke", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[EnrolmentToken]) -> None:

@@ -318,6 +318,14 @@ class FarmSettings:
         "web server on this machine.",
         shown="(the web server's)",
     )
+    pages_certificate: str = _setting(
+        "SEEDERFARM_PAGES_CERTIFICATE",
+        readers.text,
+        "",
+        "File with the certificate (PEM) that SEEDERFARM_PUBLIC_URL answers with, where machines do not "
+        "trust it: the command of `worker enroll` then trusts its public key alone.",
+        shown="(one that machines trust)",
+    )
     mail_host: str = _setting(
         "SEEDERFARM_MAIL_HOST", readers.text, "", "Mail server that sends alerts by e-mail. Empty: none."
     )

@@ -248,4 +248,4 @@ def test_buttons_of_the_admin_are_legible(share: float, settings: Any) -> None:
 def test_the_table_knows_the_root_addresses() -> None:
     """What is outside of the dashboard and the admin is for machines: they have no session."""
     routes = {str(pattern.pattern) for pattern in get_resolver().url_patterns}
-    assert routes == {"admin/", "livez", "healthz", "readyz", ""}
+    assert routes == {"admin/", "livez", "healthz", "readyz", "join/", ""}

@@ -22,7 +22,8 @@ LOADS: Final = ("load", "load_5", "load_15")
 
 WORKER_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("seederfarm.cli.worker.run:run", "Run a worker on this machine."),
-    "enroll": ("seederfarm.cli.farm.workers:enroll", "Make a token with which one worker joins."),
+    "join": ("seederfarm.cli.worker.join:join", "Join a farm, and exit: `run` then needs no token."),
+    "enroll": ("seederfarm.cli.farm.workers:enroll", "Print a command with which one worker joins."),
     "approve": ("seederfarm.cli.farm.worker_acts:approve", "Let a worker in that waits."),
     "drain": ("seederfarm.cli.farm.workers:drain", "Move the copies of a worker elsewhere."),
     "retire": ("seederfarm.cli.farm.workers:retire", "End the membership of a worker."),
@@ -143,7 +144,11 @@ def _engine(engine: dict[str, Any]) -> str:
 )
 @json_option
 def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: str, as_json: bool) -> None:
-    """Make a token with which one worker can join, once, within a day."""
+    """Print a command that installs a worker on another machine, with a token that works once, within a day.
+
+    Where the pages are not reached by others (SEEDERFARM_PUBLIC_URL), print the command of a machine that
+    has the program already.
+    """
     farm = open_farm()
     from django.core.exceptions import ValidationError
 
@@ -151,6 +156,8 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
     from ...control.accounts.authority import AuthorityUnreadable
     from ...control.accounts.enrolment import enrol
     from ...control.messaging.broker import BrokerDown
+    from ...installer.bundle import NoPins
+    from ...installer.command import CertificateUnreadable, join_command
     from ...settings import env
 
     try:
@@ -168,16 +175,30 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
             raise Failure(f"the broker lets us make no account for a worker: {error}") from None
         except BrokerDown as error:
             raise Failure(f"the broker cannot be reached, so no account can be made there: {error}") from None
-    if as_json:
-        json_lines([{"token": made.text, "expires_at": made.token.expires_at}])
-        return
     here = farm.bundled_redis and not (broker or farm.workers_redis_url)
+    try:
+        command = None if here else join_command(farm, made.text)
+    except (CertificateUnreadable, NoPins) as error:
+        raise Failure(str(error)) from None
+    if as_json:
+        shown = None if command is None else command.text
+        json_lines([{"token": made.text, "expires_at": made.token.expires_at, "command": shown}])
+        return
     where = "this machine: none other reaches the bundled Redis" if here else "the machine that is to seed"
     click.echo(f"On {where} (the token works once, and for a day):\n", err=True)
-    # The farm's own worker has the default place already.
-    from ...settings.env import COMMAND
-
-    click.echo(f"  {COMMAND} worker run {'--data worker-2 ' if here else ''}--join {made.text}")
+    if command is not None:
+        click.echo(f"  {command.text}")
+        if command.warning:
+            click.echo(f"\n{command.warning}", err=True)
+    else:
+        # The farm's own worker has the default place already.
+        click.echo(f"  {env.COMMAND} worker run {'--data worker-2 ' if here else ''}--join {made.text}")
+        if not here:
+            click.echo(
+                "\nWith SEEDERFARM_PUBLIC_URL, the address at which others reach the pages, this is a "
+                "command that also installs the program.",
+                err=True,
+            )
     if made.shared_login:
         click.echo(
             "\nThe token carries the farm's own login of the broker: anyone who has it can read and write "

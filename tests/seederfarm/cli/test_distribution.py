@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 from seederfarm.cli.common.extras import FARM, PACKAGES, WORKER, require
+from seederfarm.installer.bundle import PIN_FILES, SHARED
 
 from ...support.paths import ROOT
 
@@ -52,7 +53,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place / "venv")], check=True)
     (site,) = (place / "venv" / "lib").glob("python*/site-packages")
     for source, folders in (
-        (ROOT, ("seederfarm", "dashboard", "workers", "farmwire")),
+        (ROOT, ("seederfarm", "dashboard", "workers", "farmwire", "requirements")),
         (ROOT / "hypercore-py", ("src",)),
     ):
         with zipfile.ZipFile(built(source, folders, place)) as wheel:
@@ -127,6 +128,7 @@ def test_a_lone_peer_needs_nothing_of_the_farm(installed: Path, tmp_path: Path) 
         (("export",), FARM),
         (("shell",), FARM),
         (("worker", "run"), WORKER),
+        (("worker", "join", "sfj1_x"), WORKER),
     ],
 )
 def test_a_command_whose_packages_are_missing_says_so_in_one_line(
@@ -168,6 +170,8 @@ def test_what_is_not_python_is_in_the_wheel(installed: Path) -> None:
         if path.is_file() and path.suffix not in (".pyc", ".py")
     ]
     assert wanted and [str(path) for path in wanted if not (site / path).exists()] == []
+    (pins,) = site.glob(f"seederfarm-*.data/data/{SHARED}")
+    assert all((pins / name).is_file() for name in PIN_FILES), "the pins that /join/ hands out"
     modules = [
         path.relative_to(ROOT)
         for package in ("seederfarm", "workers", "farmwire")

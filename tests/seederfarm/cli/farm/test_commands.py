@@ -263,6 +263,7 @@ def test_a_token_of_enrolment_names_the_broker_and_is_a_secret_of_its_own(home: 
     assert second.broker == "rediss://u:p@farm.example.org:6380/0"
     assert first.control == second.control and first.secret != second.secret
     assert "p@farm" not in json.dumps(two)
+    assert one["command"] is None, "no other machine reaches the bundled broker"
 
 
 def test_settings_are_shown_without_secrets(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ FARM_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "backup": ("seederfarm.cli.farm.backup:backup", "Back the farm up; it may run meanwhile."),
     "restore": ("seederfarm.cli.farm.backup:restore", "Restore a farm from a backup."),
+    "doctor": ("seederfarm.cli.farm.doctor:doctor", "Check the farm: what is wrong, and what to do."),
     "config": ("seederfarm.cli.farm.admin:config", "Show the farm's settings."),
     "dashboard": ("seederfarm.cli.farm.admin:dashboard", "Print the address of the farm's pages."),
     "shell": ("seederfarm.cli.farm.admin:shell", "Open a Python prompt with the farm's models."),

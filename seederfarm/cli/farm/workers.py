@@ -23,6 +23,7 @@ LOADS: Final = ("load", "load_5", "load_15")
 WORKER_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("seederfarm.cli.worker.run:run", "Run a worker on this machine."),
     "join": ("seederfarm.cli.worker.join:join", "Join a farm, and exit: `run` then needs no token."),
+    "doctor": ("seederfarm.cli.worker.doctor:doctor", "Check this machine as a worker needs it."),
     "enroll": ("seederfarm.cli.farm.workers:enroll", "Print a command with which one worker joins."),
     "approve": ("seederfarm.cli.farm.worker_acts:approve", "Let a worker in that waits."),
     "drain": ("seederfarm.cli.farm.workers:drain", "Move the copies of a worker elsewhere."),

@@ -129,6 +129,8 @@ def test_a_lone_peer_needs_nothing_of_the_farm(installed: Path, tmp_path: Path) 
         (("shell",), FARM),
         (("worker", "run"), WORKER),
         (("worker", "join", "sfj1_x"), WORKER),
+        (("worker", "doctor"), WORKER),
+        (("doctor",), FARM),
     ],
 )
 def test_a_command_whose_packages_are_missing_says_so_in_one_line(

@@ -8,6 +8,7 @@ import logging
 import signal
 import time
 import warnings
+from typing import TYPE_CHECKING
 
 from celery.exceptions import SecurityWarning
 
@@ -24,10 +25,11 @@ from .agent import Agent
 from .app import create_app
 from .broker import store_authority
 from .join_client import JoinClient
-from .metrics.collector import registry_of, unready
-from .metrics.server import MetricsServer
 from .refused_logins import RefusedLogins
 from .settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from .metrics.server import MetricsServer
 
 CONCURRENCY = 2
 """Threads for tasks, which are all short."""
@@ -123,6 +125,9 @@ def _metrics(agent: Agent) -> MetricsServer | None:
     wanted = agent.settings.metrics
     if wanted is None:
         return None
+    from .metrics.collector import registry_of, unready  # 3 MB that few workers need
+    from .metrics.server import MetricsServer
+
     try:
         server = MetricsServer(
             (wanted.host, wanted.port),

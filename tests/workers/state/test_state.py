@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from farmwire.assignment import Assignment, AssignmentEntry
@@ -17,6 +21,7 @@ from farmwire.replay import ReplayWindow
 from farmwire.report import Sample, WorkerEvent
 from workers.state import JoinedFarm, State, StateLocked, StateUnreadable
 from workers.state import state as state_module
+from workers.state.migrate import NEWEST, SCRIPTS
 from workers.state.models import Base
 
 A, B, C = (f"{i:02x}" * 32 for i in (1, 2, 3))
@@ -173,3 +178,19 @@ def test_a_state_that_cannot_be_used_is_named_and_left_alone(tmp_path: Path, how
     with pytest.raises(StateUnreadable, match=r"worker\.sqlite3"):
         State(tmp_path)
     assert path.read_bytes() == before
+
+
+def test_a_state_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    assert ScriptDirectory.from_config(config).get_current_head() == NEWEST
+    State(tmp_path).close()
+    program = (
+        "import sys; from pathlib import Path; from workers.agent.run import State\n"
+        "State(Path(sys.argv[1])).close()\n"
+        "print([name for name in ('alembic', 'prometheus_client') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n", "an idle worker has no room for them"

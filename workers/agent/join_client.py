@@ -125,7 +125,7 @@ class JoinClient:
                     if timeout is not None and time.monotonic() - since >= REFUSED_AFTER:
                         return False
                     self._log_once(logging.WARNING, f"cannot reach the farm: {error}; trying on")
-                    connection.collapse()
+                    connection.collect()  # the next attempt connects anew
                     self._stop.wait(POLL_EVERY)
         return False
 

@@ -69,6 +69,7 @@ def _operation(method: str, path: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_ten_thousand_keys_are_added_at_once_and_one_more_is_not(writer: ApiClient) -> None:
     keys = [sha256(str(number).encode()).hexdigest() for number in range(MAX_KEYS + 1)]
     assert writer("POST", "drives", {"keys": keys}).status == 422

@@ -111,6 +111,7 @@ def requests(draw: st.DrawFn, method: str, path: str) -> tuple[str, Any]:
     return address, draw(values(schema) | JSON | st.binary(max_size=30))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda part: part.removeprefix("/api/v1/"))
 def test_every_answer_is_one_of_the_document(otto: User, method: str, path: str) -> None:
     populate()

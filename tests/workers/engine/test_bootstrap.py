@@ -137,6 +137,7 @@ def unused_port() -> int:
         return int(own.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_the_command_says_that_no_node_answers(tmp_path: Any) -> None:
     """As an `error` event, and as a line on stderr; it goes on."""
     from ...support.seed_process import SeedProcess

@@ -124,6 +124,7 @@ def test_a_folder_that_becomes_a_link_meanwhile_leads_nowhere(folder: Path, tmp_
             read()
 
 
+@pytest.mark.slow
 def test_a_published_folder_with_links_watches_itself_alone_and_stays_live(
     folder: Path, tmp_path: Path
 ) -> None:

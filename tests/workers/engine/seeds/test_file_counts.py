@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 import pytest
 
@@ -98,15 +99,16 @@ def test_a_drive_that_changes_often_is_counted_once_in_a_while(
             sessions.open, is_wanted=lambda key: True, on_count=lambda key, files: found.append(files)
         )
         task = asyncio.create_task(counts.run())
+        began = monotonic()
         for _ in range(20):
             counts.changed(drive.key)
             await asyncio.sleep(0.001)
-        assert len(found) == 1
+        assert 1 <= len(found) <= 1 + (monotonic() - began) / file_counts.COUNT_INTERVAL
         drive.put("/b.txt", b"22")
         async with asyncio.timeout(5):
-            while len(found) < 2:
+            while found[-1] != Files(3, 2, 3):
                 await asyncio.sleep(0.01)
         task.cancel()
 
     asyncio.run(run())
-    assert found == [Files(2, 1, 1), Files(3, 2, 3)]
+    assert found[0] == Files(2, 1, 1)

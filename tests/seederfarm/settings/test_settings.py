@@ -132,6 +132,13 @@ def test_the_pool_and_the_socket_directory_reach_django(tmp_path: Path) -> None:
     )
     assert given["OPTIONS"]["pool"]["max_size"] == 3
     assert given["OPTIONS"]["sslmode"] == "disable"
+    assert given["OPTIONS"]["options"] == "-c jit=off"
+
+
+def test_options_of_the_server_in_the_url_stay(tmp_path: Path) -> None:
+    url = "postgresql://u@db/farm?options=-c%20work_mem%3D64MB"
+    given = base.database(load(tmp_path, DATABASE_URL=url).checked(), wrong=False)
+    assert given["OPTIONS"]["options"] == "-c work_mem=64MB"
 
 
 def test_a_wrong_database_is_never_replaced_by_another(tmp_path: Path) -> None:

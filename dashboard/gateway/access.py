@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponseBase
@@ -44,9 +43,7 @@ class Visitor:
         return f"?{urlencode(given)}" if given else ""
 
 
-async def admitted(
-    request: HttpRequest, key: str, path: str, version: int | None
-) -> Visitor | HttpResponseBase:
+def admitted(request: HttpRequest, key: str, path: str, version: int | None) -> Visitor | HttpResponseBase:
     """Return the visitor of a request, or a redirect to the login. Raises Refused."""
     token = request.GET.get(LINK)
     if token is not None:
@@ -58,19 +55,19 @@ async def admitted(
         return Visitor(f"link {request.META.get('REMOTE_ADDR', '')}", token)
     if "Authorization" in request.headers:
         try:
-            caller = await sync_to_async(READ)(request)
+            caller = READ(request)
         except ProblemError as error:
             raise Refused(error.status, "The token is refused", str(error), headers=error.headers) from None
         return Visitor(f"user {caller.user.pk}")
-    user = await request.auser()
+    user = request.user
     is_known = user.is_authenticated and not on_files_origin(request)
-    if is_known and await user.ahas_perm(VIEW):
+    if is_known and user.has_perm(VIEW):
         return Visitor(f"user {user.pk}")
     if wait := wait_of(request):
         raise Refused(
             429, "Too many requests", "Wait a moment, or log in.", headers={"Retry-After": str(wait)}
         )
-    if await Drive.objects.filter(key=key, public=True).aexists():
+    if Drive.objects.filter(key=key, public=True).exists():
         return Visitor(f"public {address_of(request).hex()}", is_public=True)
     if is_known:
         raise Refused(403, "You may not see files", "Your account has no role. An administrator gives one.")

@@ -26,7 +26,7 @@ from seederfarm.registry.models import Drive
 from seederfarm.registry.services.file_links import short_link
 from workers.gateway.protocol import Ask
 
-from ..streaming import release_database
+from ..streaming import release
 from . import pages
 from .access import Visitor, admitted, on_files_origin
 from .answers import answer, box, streamed
@@ -53,15 +53,10 @@ def of_a_path(view: View) -> Entry:
             if (elsewhere := _canonical(request, key, path)) is not None:
                 return elsewhere
             version = _version(request)
-            visitor = await admitted(request, key, f"/{path}", version)
-            if isinstance(visitor, HttpResponseBase):
-                return visitor
-            drive = await Drive.objects.filter(key=key).afirst()
-            if drive is None:
-                raise Refused(404, "This farm has no such drive", "It may have been removed.")
-            if visitor.is_public:
-                drive.label = ""  # what the farm calls it is for those who log in
-            await release_database()
+            found = await sync_to_async(_found)(request, key, f"/{path}", version)
+            if isinstance(found, HttpResponseBase):
+                return found
+            visitor, drive = found
             ask = Ask(
                 key=key, path=f"/{path}", version=version, client=visitor.name, is_public=visitor.is_public
             )
@@ -79,6 +74,26 @@ def of_a_path(view: View) -> Entry:
             return await sync_to_async(error.response)(request)
 
     return require_safe(checked)
+
+
+def _found(
+    request: HttpRequest, key: str, path: str, version: int | None
+) -> tuple[Visitor, Drive] | HttpResponseBase:
+    """Return the visitor and the drive, or a redirect to the login. Raises Refused.
+
+    One turn of a thread: the first byte waits for each."""
+    try:
+        visitor = admitted(request, key, path, version)
+        if isinstance(visitor, HttpResponseBase):
+            return visitor
+        drive = Drive.objects.filter(key=key).first()
+        if drive is None:
+            raise Refused(404, "This farm has no such drive", "It may have been removed.")
+        if visitor.is_public:
+            drive.label = ""  # what the farm calls it is for those who log in
+        return visitor, drive
+    finally:
+        release()
 
 
 @of_a_path

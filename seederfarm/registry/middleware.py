@@ -1,11 +1,20 @@
-"""Makes hidden characters in names and texts of others visible on every page."""
+"""Django's own middleware, without turns of threads; hidden characters in texts of others, made visible."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.common import CommonMiddleware
+from django.middleware.csrf import CsrfViewMiddleware
+from django.middleware.security import SecurityMiddleware
 from django.utils.deprecation import MiddlewareMixin
 
 from hypercore.printable import visible
@@ -25,16 +34,62 @@ class InLoop(MiddlewareMixin):
         response = None if before is None else before(request)
         if response is None:
             response = await self.get_response(request)  # type: ignore[misc]
-        return response if after is None else after(request, response)
+        if after is None:
+            return response
+        if self.takes_long(request, response):
+            return await sync_to_async(after)(request, response)
+        return after(request, response)
+
+    def takes_long(self, request: HttpRequest, response: HttpResponseBase) -> bool:
+        """Whether what is done with this response needs the database, or a while, and so a thread."""
+        return False
 
 
-class VisibleText(MiddlewareMixin):
+class Security(InLoop, SecurityMiddleware):
+    """Django's; it reads and writes headers."""
+
+
+class Session(InLoop, SessionMiddleware):
+    """Django's; it stores a session that has changed."""
+
+    def takes_long(self, request: HttpRequest, response: HttpResponseBase) -> bool:
+        return settings.SESSION_SAVE_EVERY_REQUEST or request.session.modified
+
+
+class Common(InLoop, CommonMiddleware):
+    """Django's; it knows all addresses."""
+
+
+class Csrf(InLoop, CsrfViewMiddleware):
+    """Django's; cookies have its secrets. `asgi.Handler` calls `process_view`."""
+
+
+class Authentication(InLoop, AuthenticationMiddleware):
+    """Django's; the user is read when a view asks for it."""
+
+
+class Messages(InLoop, MessageMiddleware):
+    """Django's; what does not fit into a cookie goes into the session."""
+
+    def takes_long(self, request: HttpRequest, response: HttpResponseBase) -> bool:
+        kept: Any = getattr(request, "_messages", None)
+        return kept is not None and (kept.used or kept.added_new)
+
+
+class XFrameOptions(InLoop, XFrameOptionsMiddleware):
+    """Django's; it writes a header."""
+
+
+class VisibleText(InLoop):
     """Escapes control characters, and those that change the direction of text, in pages and in JSON.
 
     Titles, errors and names of workers come from peers and workers. A browser shows no control characters and
     obeys those of direction, so two different names can look alike. Done here for all pages, since Django and
     the theme print rows in many places.
     """
+
+    def takes_long(self, request: HttpRequest, response: HttpResponseBase) -> bool:
+        return not response.streaming
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
         if not isinstance(response, HttpResponse) or response.has_header("Content-Encoding"):

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from seederfarm.registry.middleware import InLoop
 
-_FILES: Final = re.compile(r"/drives/(?:[a-z]+:/{1,2})?[^/]+/files/|/static/|/livez$")
+_FILES: Final = re.compile(r"/drives/(?:[a-z]+:/{1,2})?[^/]+/(?:files|zip)/|/static/|/livez$")
 """Paths that the origin of files has."""
 POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "

@@ -59,13 +59,17 @@ class Crumb:
 class Addresses:
     """Addresses of one drive, at one version, for one visitor."""
 
-    def __init__(self, key: str, visitor: Visitor, version: int | None) -> None:
+    def __init__(self, key: str, visitor: Visitor, version: int | None, *, has_previews: bool = True) -> None:
+        """`has_previews`: False at the origin that has files alone; the file itself takes their place."""
         self._key = key
         self._visitor = visitor
         self._version = version
+        self._has_previews = has_previews
 
     def of(self, view: str, path: str, **query: str | int | None) -> str:
         """`view`: files, preview or zip. `path` is absolute."""
+        if view == "preview" and not self._has_previews:
+            view = "files"
         address = reverse(f"dashboard:{view}", kwargs={"key": self._key, "path": path[1:]})
         return address + self._visitor.query(version=self._version, **query)
 

@@ -122,7 +122,7 @@ async def _folder(
     wanted = pages.wanted_of(request, pages.PART_ROWS if part else pages.ROWS)
     listing = await reading.list(wanted)
     reading.close()
-    addresses = pages.Addresses(drive.key, visitor, _version(request))
+    addresses = _addresses(request, drive, visitor)
     response: HttpResponse
     if wants_json(request):
         response = JsonResponse(
@@ -144,6 +144,8 @@ async def _folder(
             "zip": addresses.of("zip", path),
             **_about(drive, path, visitor, reading, addresses),
         }
+        if on_files_origin(request):
+            context["is_public"] = False  # its public page is at the other origin
         if part:
             context["next"] = addresses.of("files", path) if listing.more else ""
         template = "_files" if part else "folder"
@@ -196,8 +198,7 @@ async def preview(
         await reading.begin(0, min(facts.size, pages.MAX_TEXT))
         text = b"".join([chunk async for chunk in reading.chunks()])
     reading.close()
-    version = _version(request)
-    addresses = pages.Addresses(drive.key, visitor, version)
+    addresses = _addresses(request, drive, visitor)
     context = {
         "kind": kind,
         "text": text.decode("utf-8", "replace").replace("\0", "\N{SYMBOL FOR NULL}"),
@@ -212,6 +213,10 @@ async def preview(
     response.headers["Content-Security-Policy"] = pages.page_policy()
     response.headers["Cache-Control"] = "private, no-cache"
     return response
+
+
+def _addresses(request: HttpRequest, drive: Drive, visitor: Visitor) -> pages.Addresses:
+    return pages.Addresses(drive.key, visitor, _version(request), has_previews=not on_files_origin(request))
 
 
 def _about(

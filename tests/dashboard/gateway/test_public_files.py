@@ -6,6 +6,7 @@ import dataclasses
 import io
 import re
 import zipfile
+from html import unescape
 from typing import Any
 
 import pytest
@@ -120,6 +121,14 @@ def test_files_of_a_public_drive_come_from_the_origin_of_files(
     assert got.status == 302 and got["Location"] == f"{origin}/drives/{shared.z32}/files/page.html?download=1"
     assert peer.get(got["Location"].removeprefix(origin), Host="files.example.org").status == 200
     assert Browser(published.encrypted).get("/files/x", Host="files.example.org").status == 401
+    folder = peer.get("/files/", Accept="text/html", Host="files.example.org")
+    base = f"/drives/{shared.z32}"
+    links = {unescape(link).partition("?")[0] for link in re.findall(r'href="(/[dp][^"]*)"', folder.text)}
+    assert f"{base}/files/notes.txt" in links and f"{base}/zip/" in links
+    for link in links:
+        assert link.startswith(base), "there is no other page"
+        status = peer.get(link.removeprefix(base), Accept="text/html", Host="files.example.org").status
+        assert status in (200, 302), link
 
 
 def test_the_public_page_leads_to_the_files_of_drives_that_have_some(shared: Drive) -> None:

@@ -142,6 +142,7 @@ async function poll () {
       const found = $$('[data-topic]', page).find(el => el.dataset.topic === topic)
       if (found) swap(topic, found.innerHTML)
     }
+    if (live.source.readyState === EventSource.CLOSED) open() /* the server is back; if not, onerror polls again */
   } catch { /* the next one may work */ }
   show()
 }

@@ -29,12 +29,13 @@ DRIVE_LISTS: Final = (
     "", "sort=-state", "sort=title", "sort=-copies", "sort=size", "sort=-version", "sort=proven",
     "sort=-proven", "sort=served",
     "sort=-added", "page=1000", "state=safe", "state=at_risk&sort=size", "kind=core",
-    "tag=tag 3", "worker=w3", "source=lists", "new=1", "q=Drive 4242", "q=ybndr",
+    "tag=tag 3", "worker=w3", "source=lists", "new=1", "read=never",
+    "q=Drive 4242", "q=ybndr",
 )  # fmt: skip
 API_LISTS: Final = (
-    "", "sort=name", "sort=-copies", "sort=bytes", "sort=-length", "sort=proven", "state=safe",
-    "state=at_risk", "state=safe&sort=-bytes", "kind=core", "tag=tag 3", "worker=w3", "source=lists",
-    "q=Drive 4242",
+    "", "sort=name", "sort=-copies", "sort=bytes", "sort=-length", "sort=proven", "sort=-served",
+    "state=safe", "state=at_risk", "state=safe&sort=-bytes", "kind=core", "never_read=true", "tag=tag 3",
+    "worker=w3", "source=lists", "q=Drive 4242",
 )  # fmt: skip
 
 

@@ -69,6 +69,7 @@ urlpatterns = [
     path("copies/", drives.copies, name="copies"),
     path("workers/", workers.workers, name="workers"),
     path("workers/<str:node_id>/", workers.worker, name="worker"),
+    path("workers/<str:node_id>/act/", workers.act, name="act_on_worker"),
     path("workers/<str:node_id>/charts/", charts.worker, name="worker_charts"),
     path("plan/", plan.plan, name="plan"),
     path("sources/", sources.sources, name="sources"),

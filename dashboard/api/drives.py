@@ -33,7 +33,7 @@ router: Final = Router(tags=["drives"])
 Key = Annotated[str, Path(description="64 hex digits, 52 z-base-32 characters or a link.", max_length=200)]
 Sort = Literal[
     "added", "-added", "name", "-name", "copies", "-copies", "bytes", "-bytes", "length", "-length", "proven",
-    "-proven",
+    "-proven", "served", "-served",
 ]  # fmt: skip
 COLUMNS: Final[dict[str, tuple[str, type]]] = {
     "added": ("pk", int),
@@ -42,6 +42,7 @@ COLUMNS: Final[dict[str, tuple[str, type]]] = {
     "bytes": ("byte_length", int),
     "length": ("length", int),
     "proven": ("proven_at", datetime),
+    "served": ("served_bytes", int),
 }
 
 
@@ -54,13 +55,20 @@ class DriveQuery(PageQuery):
     kind: Kind | None = None
     worker: Text = Field("", max_length=100, description="Id or name of a worker that has a copy.")
     source: Text = Field("", max_length=100, description="Name of a source that lists it.")
+    never_read: bool = Field(False, description="Only those of which no peer ever got a block from a copy.")
     sort: Sort = Field("-added", description="A minus reverses.")
 
 
 @router.get("/drives", response=PageOf[DriveShape], auth=READ)
 def list_drives(request: HttpRequest, query: Query[DriveQuery]) -> Any:
     """List drives, filtered and sorted."""
-    given = DriveFilter(q=query.q.strip(), tag=query.tag, kind=query.kind or "", source=query.source)
+    given = DriveFilter(
+        q=query.q.strip(),
+        tag=query.tag,
+        kind=query.kind or "",
+        source=query.source,
+        never_read=query.never_read,
+    )
     rows = narrowed(given)
     if query.worker:
         named = Q(worker__name=query.worker) | Q(worker__node_id=query.worker)

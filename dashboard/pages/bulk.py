@@ -3,7 +3,6 @@ first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from django import forms
@@ -61,51 +60,63 @@ class BulkForm(forms.Form):
 @action("registry.change_drive")
 def act(request: HttpRequest) -> HttpResponse:
     """Show the question; with `sure`, carry the action out."""
-    form = BulkForm(request.POST)
+    given = _given(request)
+    form = BulkForm(given)
     try:
         if not form.is_valid():
             raise ValidationError([text for texts in form.errors.values() for text in texts])
         name = Act(form.cleaned_data["do"])
         if name is Act.REMOVE and not request.user.has_perm("registry.delete_drive"):
             raise PermissionDenied
-        ids = bulk.choose(_selected(request))
+        ids = bulk.choose(_selected(request, given))
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
         return _back(request)
     asked = reading.question(name, ids, timezone.now())
-    if request.POST.get("sure") != asked.digest:
-        return _ask(request, form, asked)
-    return _do(request, form, asked, ids)
-
-
-def _do(request: HttpRequest, form: BulkForm, asked: reading.Question, ids: Sequence[int]) -> HttpResponse:
+    if given.get("sure") != asked.digest:
+        return _ask(request, given, form, asked)
     try:
         text = bulk.act(asked.act, ids, form.values(alone=asked.alone), request.user)
     except ValidationError as error:
-        return _ask(request, form, asked, " ".join(error.messages))
+        return _ask(request, given, form, asked, " ".join(error.messages))
     messages.success(request, text)
     return _back(request)
 
 
-def _ask(request: HttpRequest, form: BulkForm, asked: reading.Question, error: str = "") -> HttpResponse:
-    changed = "sure" in request.POST and not error
+def _given(request: HttpRequest) -> QueryDict:
+    """Return what was sent. From the menu of a row, `one` has the action and the drive, and what is selected
+    elsewhere is not meant."""
+    name, _, pk = request.POST.get("one", "").partition(":")
+    if not pk:
+        return request.POST
+    given = request.POST.copy()
+    given["do"] = name
+    given.setlist("id", [pk])
+    given.pop("all", None)
+    return given
+
+
+def _ask(
+    request: HttpRequest, given: QueryDict, form: BulkForm, asked: reading.Question, error: str = ""
+) -> HttpResponse:
+    changed = "sure" in given and not error
     context = {
         "asked": asked,
         "form": form,
         "error": "The drives have changed meanwhile: look again." if changed else error,
-        "ids": [] if request.POST.get("all") else request.POST.getlist("id")[: bulk.MAX_DRIVES],
-        "all": request.POST.get("all", ""),
-        "filter": request.POST.get("filter", "")[:MAX_FILTER],
+        "ids": [] if given.get("all") else given.getlist("id")[: bulk.MAX_DRIVES],
+        "all": given.get("all", ""),
+        "filter": given.get("filter", "")[:MAX_FILTER],
         "back": _address(request),
     }
     return render(request, "dashboard/bulk.html", context)
 
 
-def _selected(request: HttpRequest) -> QuerySet[Drive]:
-    if request.POST.get("all"):
-        query = QueryDict(request.POST.get("filter", "")[:MAX_FILTER])
+def _selected(request: HttpRequest, given: QueryDict) -> QuerySet[Drive]:
+    if given.get("all"):
+        query = QueryDict(given.get("filter", "")[:MAX_FILTER])
         return chosen(DriveFilter.read(query), seen.of(request.user))
-    ids = [int(text) for text in request.POST.getlist("id") if text.isascii() and text.isdigit()]
+    ids = [int(text) for text in given.getlist("id") if text.isascii() and text.isdigit()]
     return Drive.objects.filter(pk__in=[pk for pk in ids if pk < 1 << 63][: bulk.MAX_DRIVES])
 
 

@@ -37,6 +37,7 @@ def drives(request: HttpRequest) -> HttpResponse:
     context = {
         "list": listing.listed(given, seen.of(request.user)),
         "may_act": request.user.has_perm("registry.change_drive"),
+        "may_remove": request.user.has_perm("registry.delete_drive"),
         "given": given,
         "looks": [(health, HEALTH[health]) for health in WORST_FIRST],
         "kinds": Drive.Kind.choices[1:],

@@ -27,6 +27,8 @@ MAX_NEW: Final = 1000
 MAX_QUERY: Final = 200
 """Characters of a search. Ours."""
 ROWS: Final = (25, 50, 100)
+NEVER: Final = "never"
+"""Value of the filter `read`."""
 SORTS: Final[dict[str, tuple[str, ...]]] = {
     "state": ("health_rank",),
     "title": ("label", "title"),
@@ -59,6 +61,8 @@ class DriveFilter:
     source: str = ""
     new: bool = False
     """Only those that the user has not seen."""
+    never_read: bool = False
+    """Only those of which no peer ever got a block from a copy."""
     sort: str = "state"
     page: int = 1
     rows: int = ROWS[0]
@@ -76,6 +80,7 @@ class DriveFilter:
             worker=query.get("worker", "")[:100],
             source=query.get("source", "")[:100],
             new=query.get("new", "") == "1",
+            never_read=query.get("read", "") == NEVER,
             sort=sort if sort.removeprefix("-") in SORTS else "state",
             page=_whole(query.get("page", "")) or 1,
             rows=int(rows) if rows in map(str, ROWS) else ROWS[0],
@@ -84,7 +89,8 @@ class DriveFilter:
     @property
     def is_narrowed(self) -> bool:
         """Whether anything but the state filters."""
-        return bool(self.q or self.tag or self.kind or self.worker or self.source or self.new)
+        joined = self.q or self.tag or self.kind or self.worker or self.source
+        return bool(joined or self.new or self.never_read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +175,8 @@ def narrowed(given: DriveFilter, seen: Seen | None = None) -> QuerySet[Drive]:
         found = found.filter(tags__name=given.tag)
     if given.kind:
         found = found.filter(kind=given.kind)
+    if given.never_read:
+        found = found.filter(served_bytes=0)
     if given.worker:
         here = Replica.objects.filter(worker__name=given.worker, desired=True).values("drive")
         found = found.filter(pk__in=here)
@@ -180,7 +188,7 @@ def narrowed(given: DriveFilter, seen: Seen | None = None) -> QuerySet[Drive]:
 def listed(given: DriveFilter, seen: Seen) -> DriveList:
     """Return a page of the list. Four queries, and two more for a search."""
     narrow = narrowed(given, seen)
-    if given.is_narrowed:
+    if given.tag or given.source:  # each drive once
         narrow = Drive.objects.filter(pk__in=narrow.values("pk"))
     by_health = count_by_health(narrow)
     total = sum(by_health.values())

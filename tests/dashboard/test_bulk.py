@@ -57,6 +57,27 @@ def test_selected_drives_are_paused_and_resumed(operator: Client) -> None:
     assert "Resumed 1 drive." in text_of(confirm(operator, do="resume", id=ids("Radio", "Waiting")))
 
 
+def test_the_menu_of_a_row_means_that_row_whatever_is_selected(operator: Client) -> None:
+    populate()
+    (radio,) = ids("Radio")
+    page = operator.get("/drives/?sort=title")
+    assert f'form="bulk" name="one" value="pause:{radio}"' in page.text
+    done = confirm(operator, one=f"pause:{radio}", id=ids("Gone"), all="1", filter="sort=title")
+    assert "Paused 1 drive." in text_of(done) and done.redirect_chain == [("/drives/?sort=title", 302)]
+    assert [label for label, state in states().items() if state == "paused"] == ["Radio"]
+    assert f'value="resume:{radio}"' in operator.get("/drives/").text
+    for wrong in ("pause:x", "explode:1", "pause:", f":{radio}"):
+        send(operator, one=wrong)
+    assert list(states().values()).count("paused") == 1
+
+
+def test_a_viewer_has_no_menu(viewer: Client) -> None:
+    populate()
+    page = viewer.get("/drives/").text
+    assert 'name="one"' not in page and "Actions" not in page
+    assert 'formaction="' not in viewer.get("/workers/").text
+
+
 def test_all_that_match_the_filter_are_meant_and_the_list_comes_back(operator: Client) -> None:
     for number in range(30):
         a_drive(f"drive {number}", kind="core" if number % 2 else "bee")

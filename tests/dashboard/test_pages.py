@@ -195,6 +195,14 @@ class TestDrives:
         assert self.found(viewer, "?worker=pi") == ["Gone"]
         assert self.found(viewer, "?q=nothing+like+this") == []
 
+    def test_those_that_no_peer_ever_read_are_found(self, viewer: Client) -> None:
+        populate()
+        Drive.objects.exclude(label="Radio").update(served_bytes=1)
+        assert self.found(viewer, "?read=never") == ["Radio"]
+        page = viewer.get(reverse("dashboard:drives") + "?read=never&sort=title")
+        assert 'href="?sort=title">never read' in page.text
+        assert len(self.found(viewer, "?read=always")) == 5
+
     def test_pages_and_order_live_in_the_address(self, viewer: Client) -> None:
         for number in range(30):
             a_drive(f"drive {number:02}", byte_length=number)

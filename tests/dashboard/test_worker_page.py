@@ -16,7 +16,7 @@ from seederfarm.registry.queries import with_load
 
 from ..seederfarm.registry.factories import make_drive, make_replica, make_worker
 from ..support.databases import FarmDatabase
-from .farm import ENGINE, a_worker
+from .farm import ENGINE, a_worker, text_of
 
 
 def test_what_a_drain_has_to_move_is_counted_once_in_a_while(viewer: Client) -> None:
@@ -58,3 +58,25 @@ def test_copies_that_are_not_proven_come_first_and_then_those_that_grew(database
     shown = [copy.pk for copy, _ in page.copies]
     assert set(shown[:2]) == {old.pk, new.pk} and shown.index(new.pk) < shown.index(old.pk)
     assert len(shown) == reading.COPIES and set(shown[2:]) < {copy.pk for copy in proven}
+
+
+def test_an_operator_drains_and_pauses_a_worker_and_takes_it_back(operator: Client, viewer: Client) -> None:
+    worker = a_worker("atlas")
+    place = f"/workers/{worker.node_id}/act/"
+
+    def after(do: str, **given: str) -> str:
+        page = operator.post(place, {"do": do, **given}, follow=True)
+        worker.refresh_from_db()
+        return text_of(page)
+
+    assert f'formaction="{place}" name="do" value="drain"' in operator.get("/workers/").text
+    assert "atlas drains" in after("drain") and worker.state == "draining"
+    assert "Nothing changed" in after("drain")
+    assert "End the drain" in text_of(operator.get("/workers/"))
+    assert "atlas is paused" in after("pause", next="/workers/") and worker.paused
+    assert "atlas seeds again" in after("resume") and not worker.paused
+    assert "atlas keeps its copies" in after("activate") and worker.state == "active"
+    Worker.objects.update(state="pending")
+    assert "Nothing changed" in after("activate"), "who may join is decided in the admin"
+    assert viewer.post(place, {"do": "drain"}).status_code == 403
+    assert operator.get(place).status_code == 405

@@ -47,8 +47,8 @@ document.addEventListener('change', event => {
 document.addEventListener('reset', () => setTimeout(picked))
 picked()
 
-/* Parts that take a moment, such as the files of a drive: asked for once they are on the page, and again, not
-   oftener than every 15 s, when a live fragment says that they are of something newer. */
+/* Parts that take a moment, such as the files of a drive: asked for once they are on the page, and again, every
+   15 s at most, when a live fragment is of something newer. */
 const AGAIN = 15_000
 const loads = new WeakMap()
 function load (el) {
@@ -86,13 +86,15 @@ function swap (topic, html) {
     /* what has the focus, or is being selected, stays under the hand */
     if (el.dataset.topic !== topic || inUse(el)) continue
     const mark = markOf(el)
-    /* what is this user's alone, such as a selection, and what was loaded stay in their places */
+    /* a selection, and what was loaded, stay in their places */
     const kept = $$('[data-keep]', el).map(one => [one, one.scrollTop])
     el.innerHTML = html
     for (const [one, top] of kept.reverse()) {
-      const slot = $(`[data-slot="${one.dataset.keep}"]`, el)
+      const { keep } = one.dataset
+      const slot = $(`[data-slot="${keep}"], [data-keep="${keep}"]`, el)
       if (slot) slot.replaceWith(one)
-      else if (!one.dataset.keep) el.prepend(one)
+      else if (!keep) el.prepend(one)
+      else if (keep === 'last') el.append(one)
       one.scrollTop = top
       if (!slot || slot.dataset.of === one.dataset.of) continue
       one.dataset.of = slot.dataset.of
@@ -111,7 +113,7 @@ async function fetched () {
   return answer.ok && !answer.redirected ? new DOMParser().parseFromString(await answer.text(), 'text/html') : null
 }
 
-/* A part that depends on rights, or has forms, comes with the page: after a change, and each minute, as it says how long ago things were. */
+/* A part that depends on rights, or has forms, comes with the page: after a change, and each minute: it shows ages. */
 const PAUSE = 5_000
 const AGED = 60_000
 const reload = { changed: false, at: Date.now(), busy: false }
@@ -142,7 +144,7 @@ async function poll () {
       const found = $$('[data-topic]', page).find(el => el.dataset.topic === topic)
       if (found) swap(topic, found.innerHTML)
     }
-    if (live.source.readyState === EventSource.CLOSED) open() /* the server is back; if not, onerror polls again */
+    if (live.source.readyState === EventSource.CLOSED) open() /* the server is back */
   } catch { /* the next one may work */ }
   show()
 }

@@ -127,6 +127,7 @@ def test_a_drive_has_the_same_state_in_the_list_and_alone(reader: ApiClient) -> 
         ({"q": key_of("Radio")[:12]}, ["Radio"]),
         ({"q": "o", "state": "copying"}, ["Radio"]),
         ({"kind": "bee"}, []),
+        ({"never_read": "true", "state": "waiting"}, ["Waiting"]),
     ],
 )
 def test_drives_are_filtered(reader: ApiClient, query: dict[str, str], found: list[str]) -> None:

@@ -21,7 +21,7 @@ def test_axe_finds_nothing_on_a_page_and_the_browser_complains_of_nothing(
 ) -> None:
     require(missing_axe())
     found = []
-    for width in WIDTHS:
+    for width in [min(WIDTHS)] if shown.is_variant else WIDTHS:
         with visits.showing(shown, width) as visitor:
             visitor.make_as_high_as_the_page()
             found += [f"{width} light: {text}" for text in visitor.axe()]

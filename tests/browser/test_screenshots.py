@@ -32,10 +32,10 @@ def width_of(picture: bytes) -> int:
 @pytest.mark.timeout(240)
 def test_two_pages_are_pictured_wide_and_narrow_light_and_dark(tmp_path: Path) -> None:
     require(support.missing())
-    done = run(str(tmp_path / "shots"), "--only", "login", "--only", "empty")
+    done = run(str(tmp_path / "shots"), "--only", "sources-empty", "--only", "empty")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"8 pictures: {tmp_path / 'shots' / 'index.html'}\n"
-    shown = [page for page in PAGES if page.name in ("login", "empty")]
+    shown = [page for page in PAGES if page.name in ("sources-empty", "empty")]
     for page in shown:
         pictures = {}
         for width in WIDTHS:

@@ -73,6 +73,8 @@ class Visits:
                 visitor.page.fill(field, text)
             if shown.opens and (to_open := visitor.page.locator(shown.opens).first).is_visible():
                 to_open.click()
+                if shown.then:
+                    visitor.page.locator(f"{shown.then}:visible").first.click()
                 visitor.page.wait_for_load_state("load")
             if "{safe}" in shown.path and visitor.page.locator("[data-load]").count():  # the one with files
                 visitor.page.locator("[data-load] .files").wait_for()

@@ -4,9 +4,10 @@
 //   make {kind, variant}   join {client, server}   describe   files {version}   blocks {of, start, end}   entries
 //   uploads    how often each block of core and blobs was sent to anybody
 //   clear {path}  or  {start, end}    blocks of the drive's file, or of the core, are forgotten
-//   drive: put {path, seed, size, executable, metadata}   puts {files}   symlink {path, target}   del {path}   clear {path}   truncate {version}
+//   drive: put {path, seed, size, executable, metadata}   copy {path, from} (a file of this machine)   puts {files}   symlink {path, target}   del {path}   clear {path}   truncate {version}
 //   list (a seed list): seed {key, type, description}   edit {key, description}   unseed {key}
 //   bee:   insert {entries}   remove {keys}           core: append {blocks: [{seed, size}]}   truncate {length}   clear {start, end}
+const fs = require('fs')
 const Corestore = require('corestore')
 const { content } = require('./lib/content')
 const { describe, files, beeEntries, blocks, blobsOf } = require('./lib/describe')
@@ -72,6 +73,7 @@ async function main () {
 
   const changes = {
     put: (it, file) => put(it, file),
+    copy: ({ drive }, { path, from }) => drive.put(path, fs.readFileSync(from)),
     puts: (it, { files }) => putMany(it, files),
     symlink: ({ drive }, { path, target }) => drive.symlink(path, target),
     del: ({ drive }, { path }) => drive.del(path),

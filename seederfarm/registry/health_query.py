@@ -18,7 +18,7 @@ from .health_states import Health
 from .models import Replica, Worker
 from .models.history import FORK_ALERT
 from .models.replica import MAX_PROOF_FAILURES
-from .sql import among, stored
+from .sql import among, rows_as_table, stored
 
 
 class Stored(NamedTuple):
@@ -45,15 +45,20 @@ class HealthNow(NamedTuple):
 _SERVING: Final = ", ".join(f"'{state.value}'" for state in (Worker.State.ACTIVE, Worker.State.DRAINING))
 _GONE: Final = ", ".join(f"'{phase.value}'" for phase in (Replica.Phase.REMOVING, Replica.Phase.REMOVED))
 _HERE: Final = "w.id IS NOT NULL"
-_COUNTS: Final = f"""{_HERE} AND r.proven AND r.proof_failures = 0 AND r.last_proven_at > %s
-    AND r.fork >= coalesce(d.fork, 0) AND r.length >= coalesce(d.length, 0)
-    AND (r.proven_fork > coalesce(d.fork, 0)
-      OR (r.proven_fork = coalesce(d.fork, 0) AND r.proven_length >= coalesce(d.length, 0)))"""
-_QUERY: Final = f"""
-SELECT d.id, d.state, d.replicas_min, d.length, d.health_stale, d.health_since,
+_NEWER: Final = (("id", "bigint"), ("length", "bigint"), ("fork", "bigint"))
+
+
+def _query(drives: str, length: str, fork: str) -> str:
+    """`drives`: the table `d`, and what else says its length and fork."""
+    counts = f"""{_HERE} AND r.proven AND r.proof_failures = 0 AND r.last_proven_at > %s
+    AND r.fork >= coalesce({fork}, 0) AND r.length >= coalesce({length}, 0)
+    AND (r.proven_fork > coalesce({fork}, 0)
+      OR (r.proven_fork = coalesce({fork}, 0) AND r.proven_length >= coalesce({length}, 0)))"""
+    return f"""
+SELECT d.id, d.state, d.replicas_min, {length}, d.health_stale, d.health_since,
   d.health, d.counted, d.proven_at, d.arrived_at,
-  count(*) FILTER (WHERE {_COUNTS}),
-  min(r.last_proven_at) FILTER (WHERE {_COUNTS}),
+  count(*) FILTER (WHERE {counts}),
+  min(r.last_proven_at) FILTER (WHERE {counts}),
   count(*) FILTER (WHERE {_HERE} AND r.completed_at IS NOT NULL AND r.have_blocks > 0
     AND r.proof_failures < {MAX_PROOF_FAILURES} AND r.phase NOT IN ({_GONE})),
   count(r.completed_at),
@@ -61,21 +66,33 @@ SELECT d.id, d.state, d.replicas_min, d.length, d.health_stale, d.health_since,
   max(r.created_at) FILTER (WHERE {_HERE} AND r.created_at > %s),
   EXISTS (SELECT 1 FROM registry_alert a
     WHERE a.drive_id = d.id AND a.kind = '{FORK_ALERT}' AND a.resolved_at IS NULL)
-FROM registry_drive d
+FROM {drives}
 LEFT JOIN registry_replica r ON r.drive_id = d.id
 LEFT JOIN registry_worker w ON w.id = r.worker_id AND r.desired AND w.state IN ({_SERVING})
   AND NOT w.paused AND w.lost_since IS NULL
 """
 
 
-def health_now(drives: Sequence[int], now: datetime) -> list[HealthNow]:
+_PLAIN: Final = _query("registry_drive d", "d.length", "d.fork")
+
+
+def health_now(
+    drives: Sequence[int], now: datetime, newer: Sequence[tuple[int, int | None, int | None]] = ()
+) -> list[HealthNow]:
     """Return the health of these drives, by primary key; those that do not exist are left out. One query, one
-    pass over their copies."""
+    pass over their copies. `newer`: ids, lengths and forks that rows will get."""
     condition, ids = among("d.id", drives)
     proofs, arrivals = proofs_since(now), now - ARRIVING
-    parameters = [stored(value) for value in (proofs, proofs, arrivals, arrivals)]
+    parameters: list[Any] = [proofs, proofs, arrivals, arrivals]
+    query, groups = _PLAIN, "d.id"
+    if newer:
+        table, values = rows_as_table(_NEWER, newer)
+        parameters += values
+        join = f"registry_drive d LEFT JOIN {table} ON v.id = d.id"
+        query = _query(join, "coalesce(v.length, d.length)", "coalesce(v.fork, d.fork)")
+        groups = "d.id, v.length, v.fork"
     with connection.cursor() as cursor:
-        cursor.execute(f"{_QUERY} WHERE {condition} GROUP BY d.id", [*parameters, ids])
+        cursor.execute(f"{query} WHERE {condition} GROUP BY {groups}", [*map(stored, parameters), ids])
         return [_health_now(*row) for row in cursor.fetchall()]
 
 

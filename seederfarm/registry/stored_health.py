@@ -10,9 +10,9 @@ What is stored is what `health_query.health_now` finds. It is computed again
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection, transaction
 from django.db.models import Count, Q, QuerySet
@@ -37,27 +37,26 @@ SWEEP_EVERY: Final = timedelta(seconds=30)
 
 STORED: Final = Stored._fields
 """Columns."""
-_COLUMNS: Final = (
-    ("id", "bigint"),
+COLUMNS: Final = (
     ("health", "text"),
     ("health_since", "timestamptz"),
     ("counted", "integer"),
     ("proven_at", "timestamptz"),
     ("arrived_at", "timestamptz"),
+    ("health_stale", "boolean"),
 )
+"""What is written of a drive, and its SQL types."""
 
 log = logging.getLogger(__name__)
 
 
-def refresh(drives: Iterable[int], now: datetime | None = None, *, locked: bool = False) -> int:
-    """Compute and store the health of these drives. Returns how many rows changed.
-
-    `locked`: the transaction has locked them already."""
+def refresh(drives: Iterable[int], now: datetime | None = None) -> int:
+    """Compute and store the health of these drives. Returns how many rows changed."""
     now = now or timezone.now()
     done = 0
     for batch in batches(sorted(set(drives)), BATCH):
         with transaction.atomic():
-            done += _refresh(batch, now, locked=locked)
+            done += _refresh(batch, now)
     return done
 
 
@@ -131,33 +130,44 @@ def count_by_health(drives: QuerySet[Drive]) -> dict[Health, int]:
     return {health: found.get(health, 0) for health in Health}
 
 
-def _refresh(batch: list[int], now: datetime, *, locked: bool) -> int:
-    if not locked and connection.features.has_select_for_update:
-        # First locked, then computed: two transactions that each change a copy would not see each other's
-        here = Drive.objects.filter(pk__in=batch).order_by("pk").select_for_update(no_key=True)
-        batch = list(here.values_list("pk", flat=True))
-    news = [row for row in health_now(batch, now) if row.stale or row.now != row.before]
-    if news:
-        _store(news, now)
-    return len(news)
+def changes(
+    drives: Iterable[int], now: datetime, newer: Sequence[tuple[int, int | None, int | None]] = ()
+) -> dict[int, HealthNow]:
+    """Return those of these drives whose stored health is wrong, by id. `newer`: as in `health_now`.
+
+    The caller has locked all; it writes `values_of` each, and calls `record`."""
+    found = health_now(sorted(set(drives)), now, newer)
+    return {row.id: row for row in found if row.stale or row.now != row.before}
 
 
-def _store(news: list[HealthNow], now: datetime) -> None:
-    rows = []
-    for row in sorted(news):
-        since = row.since if row.now.health == row.before.health else now
-        rows.append((row.id, row.now.health.value, since, *row.now[1:]))
-    table, parameters = rows_as_table(_COLUMNS, rows)
-    sets = ", ".join(f"{name} = v.{name}" for name, _ in _COLUMNS[1:])
-    execute(
-        f"UPDATE registry_drive AS d SET {sets}, health_stale = false FROM {table} WHERE d.id = v.id",
-        parameters,
-    )
+def values_of(change: HealthNow, now: datetime) -> tuple[Any, ...]:
+    """Return what is written, in the order of COLUMNS."""
+    since = change.since if change.now.health == change.before.health else now
+    return (change.now.health.value, since, *change.now[1:], False)
+
+
+def record(written: Iterable[HealthNow], now: datetime) -> None:
+    """Keep the time in the states that ended."""
     uptime.record(
         [
             uptime.Change(row.id, row.before.health, row.since, row.now.health)
-            for row in news
+            for row in written
             if row.now.health != row.before.health
         ],
         now,
     )
+
+
+def _refresh(batch: list[int], now: datetime) -> int:
+    if connection.features.has_select_for_update:
+        # First locked, then computed: two transactions that each change a copy would not see each other's
+        here = Drive.objects.filter(pk__in=batch).order_by("pk").select_for_update(no_key=True)
+        batch = list(here.values_list("pk", flat=True))
+    found = changes(batch, now)
+    if found:
+        rows = [(pk, *values_of(found[pk], now)) for pk in sorted(found)]
+        table, parameters = rows_as_table((("id", "bigint"), *COLUMNS), rows)
+        sets = ", ".join(f"{name} = v.{name}" for name, _ in COLUMNS)
+        execute(f"UPDATE registry_drive AS d SET {sets} FROM {table} WHERE d.id = v.id", parameters)
+        record(found.values(), now)
+    return len(found)

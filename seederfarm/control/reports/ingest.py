@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from django.db import transaction
@@ -34,9 +34,8 @@ from ..messaging import assignments, outbox
 from ..messaging.inbox import Received, receive, reject_malformed
 from ..messaging.task_names import ControlTask
 from . import traffic
+from .observed import Current, Update, observe, time_of
 
-LAST_SEEN_RESOLUTION: Final = timedelta(seconds=60)
-"""Resolution of the last sight of a writer: a finer one would write every drive at every report."""
 ARRIVAL_RESOLUTION: Final = timedelta(seconds=60)
 """Resolution of the last growth of a drive's copies: half of the time for which it counts."""
 ROUTINE: Final = timedelta(hours=1)
@@ -68,35 +67,6 @@ class IngestResult(NamedTuple):
     """Replicas that are not assigned."""
     impossible: int = 0
     """Replicas with a transition that `replica_states` does not have."""
-
-
-class _Current(NamedTuple):
-    """A replica and its drive as they are in the database."""
-
-    id: int
-    drive_id: int
-    desired: bool
-    phase: str
-    last_report_at: datetime | None
-    completed_at: datetime | None
-    gaps: str
-    fork: int
-    length: int
-    have_blocks: int
-    arrived_at: datetime | None
-    """Of the drive."""
-    label: str
-    key: str
-
-
-class _Update(NamedTuple):
-    """A row of the update."""
-
-    known: _Current
-    report: ReplicaReport
-    at: datetime
-    state: DesiredPhase | None
-    """State after the report. None: the copy was removed."""
 
 
 def ingest_report(data: object, now: datetime | None = None) -> IngestResult:
@@ -185,18 +155,18 @@ def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -
         if before is None or report.observed_at > before.observed_at:
             newest[report.key] = _consistent(report)
     known = _known(worker, list(newest))
-    news: list[_Update] = []
+    news: list[Update] = []
     stale, impossible = 0, []
     for row in known:
         report = newest[row.key]
         # A worker's clock that was ahead must not make later reports look old.
-        at = min(_time(report.observed_at), now)
+        at = min(time_of(report.observed_at), now)
         if row.last_report_at is not None and at <= row.last_report_at:
             stale += 1
             continue
         try:
             state = after(DesiredPhase(row.desired, Phase(row.phase)), ReplicaStep.REPORT, report.phase)
-            news.append(_Update(row, report, at, state))
+            news.append(Update(row, report, at, state))
         except ImpossibleStep as error:
             impossible.append(error)
     if impossible:  # one line for all: a worker may send any number
@@ -217,7 +187,7 @@ def _consistent(report: ReplicaReport) -> ReplicaReport:
     return replace(report, gaps=gaps, have_blocks=min(report.have_blocks, limit), **texts)
 
 
-def _known(worker: Worker, keys: list[str]) -> list[_Current]:
+def _known(worker: Worker, keys: list[str]) -> list[Current]:
     rows = Replica.objects.filter(worker=worker, drive__key__in=keys).values_list(
         "pk",
         "drive_id",
@@ -233,10 +203,10 @@ def _known(worker: Worker, keys: list[str]) -> list[_Current]:
         "drive__label",
         "drive__key",
     )
-    return [_Current(*row) for row in rows]
+    return [Current(*row) for row in rows]
 
 
-def _apply(worker: Worker, news: list[_Update], now: datetime) -> None:
+def _apply(worker: Worker, news: list[Update], now: datetime) -> None:
     gone = [n for n in news if n.state is None]
     _update([n for n in news if n.state is not None], now)
     if gone:
@@ -249,11 +219,10 @@ def _apply(worker: Worker, news: list[_Update], now: datetime) -> None:
     # and on the blocks of incomplete ones
     dirty += [n.known.drive_id for n in news if n.known.gaps != to_text(n.report.gaps)]
     health = [n.known.drive_id for n in news if _may_change_health(n, now)]
-    _observe(news, set(dirty), set(health))
-    stored_health.refresh(health, now, locked=True)
+    observe(news, set(dirty), set(health), now)
 
 
-def _may_change_health(news: _Update, now: datetime) -> bool:
+def _may_change_health(news: Update, now: datetime) -> bool:
     """Whether what the health of the drive depends on is not as it was. A copy that grows counts once in a
     while."""
     known, report = news.known, news.report
@@ -273,7 +242,7 @@ _COLUMNS: Final = (
 )
 
 
-def _update(news: list[_Update], now: datetime) -> None:
+def _update(news: list[Update], now: datetime) -> None:
     """Write all rows in one statement; rows that became newer in the meantime stay."""
     if not news:
         return
@@ -299,7 +268,7 @@ def _update(news: list[_Update], now: datetime) -> None:
     )
 
 
-def _completed(news: _Update, now: datetime) -> datetime | None:
+def _completed(news: Update, now: datetime) -> datetime | None:
     """When the copy became complete, by our clock, as proofs are: a worker must not choose their order."""
     known, report = news.known, news.report
     if report.phase is not Phase.COMPLETE:
@@ -309,7 +278,7 @@ def _completed(news: _Update, now: datetime) -> datetime | None:
     return known.completed_at if as_before else now
 
 
-def _is_routine(news: _Update) -> bool:
+def _is_routine(news: Update) -> bool:
     """Whether a copy only follows its writer: it was complete recently, and had no other problem since."""
     follows = (Phase.COMPLETE, Phase.DOWNLOADING)
     known = news.known
@@ -318,7 +287,7 @@ def _is_routine(news: _Update) -> bool:
     return news.at - known.completed_at < ROUTINE
 
 
-def _record(worker: Worker, changed: list[_Update], now: datetime) -> None:
+def _record(worker: Worker, changed: list[Update], now: datetime) -> None:
     events = []
     for n in changed:
         if n.report.phase not in RECORDED_PHASES or _is_routine(n):
@@ -340,96 +309,6 @@ def _record(worker: Worker, changed: list[_Update], now: datetime) -> None:
     record(event_budget.budget.within(worker, events, now))
 
 
-# --- drives
-
-_DRIVE_COLUMNS: Final = (
-    ("id", "bigint"),
-    ("kind", "text"),
-    ("title", "text"),
-    ("length", "bigint"),
-    ("fork", "bigint"),
-    ("byte_length", "bigint"),
-    ("last_writer_seen_at", "timestamptz"),
-    ("observed_at", "timestamptz"),
-    ("files", "bigint"),
-    ("file_bytes", "bigint"),
-    ("files_version", "bigint"),
-)
-
-
-def _observe(news: list[_Update], dirty: set[int], others: set[int]) -> None:
-    """Update drives with the highest fork, greatest length, and latest sight of the writer in any report, and
-    mark those that are dirty: each row once, since each of its versions is in all indexes.
-
-    Locks these and the `others`, which change later in the transaction.
-    """
-    reports = {n.known.drive_id: n for n in news if n.report.length or n.report.writer_seen_at}
-    drives = Drive.objects.order_by("pk")
-    columns = [name for name, _ in _DRIVE_COLUMNS]
-    more = dirty | others
-    doubtful = [pk for pk in reports if pk not in more]
-    seen = drives.filter(pk__in=doubtful).values_list(*columns) if doubtful else ()
-    wanted = {row[0] for row in seen if _newer_observation(row, reports[row[0]])} | more
-    if not wanted:
-        return
-    # In the order of their ids, so that the transactions of two reports cannot deadlock.
-    locked = list(drives.filter(pk__in=wanted).select_for_update(no_key=True).values_list(*columns, "dirty"))
-    rows = []
-    for *before, was_dirty in locked:
-        row = tuple(before)
-        better = _newer_observation(row, reports[row[0]]) if row[0] in reports else None
-        marked = was_dirty or row[0] in dirty
-        if better is not None or marked != was_dirty:
-            rows.append((*(better or row), marked))
-    if not rows:
-        return
-    table, parameters = rows_as_table((*_DRIVE_COLUMNS, ("dirty", "boolean")), rows)
-    sets = ", ".join(f"{name} = v.{name}" for name in (*columns[1:], "dirty"))
-    execute(f"UPDATE registry_drive AS d SET {sets} FROM {table} WHERE d.id = v.id", parameters)
-
-
-def _newer_observation(row: tuple[object, ...], news: _Update) -> tuple[object, ...] | None:
-    """The updated row, or None if the report adds nothing to it."""
-    pk, kind, title, length, fork, size, writer, observed, files, file_bytes, version = row
-    report = news.report
-    seen = None if report.writer_seen_at is None else min(_time(report.writer_seen_at), news.at)
-    assert writer is None or isinstance(writer, datetime)
-    later = seen is not None and (writer is None or seen >= writer + LAST_SEEN_RESOLUTION)
-    known, reported = (fork or 0, length or 0), (report.fork, report.length)
-    ahead = (length is None and bool(reported[1])) or reported > known
-    same = reported == known and length is not None
-    bigger = same and report.bytes > (size or 0)  # type: ignore[operator]
-    titled = (ahead or same) and bool(report.title) and report.title != title
-    shown = report.kind is not None and not kind
-    if ahead and report.fork != (fork or 0):
-        files, file_bytes, version = None, None, 0  # of another history
-    # The first count of a version stays: another one of the same would be a lie.
-    counted = (
-        (ahead or same)
-        and report.files is not None
-        and report.phase is Phase.COMPLETE
-        and report.files_version <= report.length
-        and (files is None or report.files_version > version)  # type: ignore[operator]
-    )
-    if counted:
-        files, file_bytes, version = report.files, report.file_bytes, report.files_version
-    if not (later or ahead or bigger or titled or shown or counted):
-        return None
-    return (
-        pk,
-        report.kind if shown else kind,
-        report.title if titled else title,
-        reported[1] if ahead else length,
-        reported[0] if ahead else fork,
-        report.bytes if ahead or bigger else size,
-        seen if later else writer,
-        news.at if ahead or bigger else observed,
-        files,
-        file_bytes,
-        version,
-    )
-
-
 # --- events
 
 
@@ -438,7 +317,7 @@ def _worker_events(worker: Worker, events: Sequence[WorkerEvent], now: datetime)
     drives = dict(Drive.objects.filter(key__in=keys).values_list("key", "pk")) if keys else {}
     rows = [
         EventRow(
-            at=min(_time(event.at), now),
+            at=min(time_of(event.at), now),
             kind=f"engine.{event.code}"[:40],
             severity=Severity.INFO,
             drive_id=drives.get(event.key or ""),
@@ -489,10 +368,3 @@ def _hung(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:
         worker_id=worker.pk,
     )
     alerts.raise_alerts([spec], now)
-
-
-def _time(seconds: float) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):  # 1e11 is a valid number and no year that a database stores
-        return datetime.max.replace(tzinfo=UTC)

@@ -48,27 +48,37 @@ class DrainProgress(NamedTuple):
         return f"{text}: about {units.format_duration(eta)} at {units.format_rate(self.bytes_per_second)}"
 
 
-_QUERY = f"""
-SELECT count(*),
-  coalesce(sum(CASE WHEN s.done < s.needed THEN 1 ELSE 0 END), 0),
-  coalesce(sum(CASE WHEN s.done < s.needed AND s.size > s.best THEN s.size - s.best ELSE 0 END), 0)
-FROM (
-  SELECT d.replicas_min AS needed, coalesce(d.byte_length, 0) AS size,
-    sum(CASE WHEN w.lost_since IS NULL AND {STANDS_IN} THEN 1 ELSE 0 END) AS done,
-    max(CASE WHEN o.phase <> 'complete' THEN o.have_bytes ELSE 0 END) AS best
+_OTHERS: Final = """FROM registry_replica o
+    JOIN registry_worker w ON w.id = o.worker_id AND w.state = 'active'
+    WHERE o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired"""
+_ENOUGH: Final = """NOT d.health_stale AND d.counted > d.replicas_min
+    AND NOT EXISTS (SELECT 1 FROM registry_worker x WHERE x.state = 'draining' AND x.id <> %s)
+    AND NOT EXISTS (SELECT 1 FROM registry_replica g WHERE g.drive_id = d.id AND g.unavailable_blocks > 0)"""
+"""Whether as many other copies as are needed count, so that none of them has to be read: each is proven of
+the newest version, and no other worker that may have one is being drained."""
+_QUERY: Final = f"""
+WITH r AS MATERIALIZED (
+  SELECT r.drive_id, r.worker_id, r.phase, r.fork, r.length, r.have_blocks,
+    d.replicas_min AS needed, coalesce(d.byte_length, 0) AS size, {_ENOUGH} AS enough
   FROM registry_replica r JOIN registry_drive d ON d.id = r.drive_id
-  LEFT JOIN (registry_replica o JOIN registry_worker w ON w.id = o.worker_id AND w.state = 'active')
-    ON o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired
   WHERE r.worker_id = %s AND r.desired
-  GROUP BY r.id, d.replicas_min, d.byte_length
-) s
+), s AS MATERIALIZED (
+  SELECT r.drive_id, r.worker_id, r.needed, r.size, CASE WHEN r.enough THEN r.needed
+    ELSE (SELECT count(*) {_OTHERS} AND w.lost_since IS NULL AND {STANDS_IN}) END AS done
+  FROM r
+), b AS (
+  SELECT r.size, coalesce((SELECT max(o.have_bytes) {_OTHERS} AND o.phase <> 'complete'), 0) AS best
+  FROM s AS r WHERE r.done < r.needed
+)
+SELECT (SELECT count(*) FROM r), (SELECT count(*) FROM b),
+  (SELECT coalesce(sum(CASE WHEN b.size > b.best THEN b.size - b.best ELSE 0 END), 0) FROM b)
 """
 
 
 def drain_progress(worker_id: int) -> DrainProgress:
     """One query for the copies, one for the rates of the workers."""
     with connection.cursor() as cursor:
-        cursor.execute(_QUERY, [worker_id])
+        cursor.execute(_QUERY, [worker_id, worker_id])
         copies, waiting, left = cursor.fetchone()
     others = Worker.objects.filter(state=Worker.State.ACTIVE, lost_since=None).exclude(pk=worker_id)
     rates = [engine.get("down_per_second", 0.0) for engine in others.values_list("engine", flat=True)]

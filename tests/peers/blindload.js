@@ -12,6 +12,7 @@ const { emit, serve, fail, options } = require('./lib/lines')
 const { parseBootstrap } = require('./lib/network')
 
 const DIALS = 32 // at a time
+const TRIES = 5 // of each dial: on a busy machine a hole is not always punched in time
 
 const given = options()
 const number = (name, fallback) => Number(given[name] ? given[name][0] : fallback)
@@ -46,9 +47,19 @@ function dial (client) {
   })
 }
 
+async function reach (client) {
+  for (let left = TRIES; ; left--) {
+    try {
+      return await dial(client)
+    } catch (err) {
+      if (left === 1) throw err
+    }
+  }
+}
+
 async function dialAll () {
   let next = 0
-  const work = async () => { while (next < clients) await dial(next++) }
+  const work = async () => { while (next < clients) await reach(next++) }
   await Promise.all(Array.from({ length: DIALS }, work))
 }
 

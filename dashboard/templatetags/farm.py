@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import wraps
 from typing import Any
 
 from django import template
@@ -22,6 +23,18 @@ register = template.Library()
 NOTHING = "–"
 NARROW = "\u00a0"
 """No-break space before units."""
+
+
+def quantity(show: Callable[[float], str]) -> Callable[[float | str | None], str]:
+    """Register a filter that shows a number, and a dash where there is none: Django passes None, or an empty
+    text for a field that a worker's report lacks."""
+
+    @wraps(show)
+    def shown(value: float | str | None) -> str:
+        return NOTHING if value is None or isinstance(value, str) else show(value)
+
+    register.filter(show.__name__, shown)
+    return shown
 
 
 @register.simple_tag(takes_context=True)
@@ -61,22 +74,22 @@ def state(shown: Look) -> SafeString:
     )
 
 
-@register.filter
-def number(value: float | None) -> str:
-    """`1,234`, or a dash for None."""
-    return NOTHING if value is None else f"{value:,}"
+@quantity
+def number(value: float) -> str:
+    """`1,234`."""
+    return f"{value:,}"
 
 
-@register.filter
-def size(value: float | None) -> str:
+@quantity
+def size(value: float) -> str:
     """Bytes: `12.4 GB`."""
-    return NOTHING if value is None else units.format_size(value).replace(" ", NARROW)
+    return units.format_size(value).replace(" ", NARROW)
 
 
-@register.filter
-def rate(value: float | None) -> str:
+@quantity
+def rate(value: float) -> str:
     """Bytes a second: `1.2 MB/s`."""
-    return NOTHING if value is None else f"{size(value)}/s"
+    return f"{size(value)}/s"
 
 
 @register.filter
@@ -87,16 +100,16 @@ def amount(value: float, unit: str) -> str:
     return rate(value) if unit == "bytes/s" else size(value)
 
 
-@register.filter
-def percent(share: float | None) -> str:
+@quantity
+def percent(share: float) -> str:
     """Percents, rounded down: 100 % means all of it."""
-    return NOTHING if share is None else f"{units.format_percent(share)[:-1]}{NARROW}%"
+    return f"{units.format_percent(share)[:-1]}{NARROW}%"
 
 
-@register.filter
-def duration(seconds: float | None) -> str:
-    """`2 h 5 min`, or a dash for None; it does not break over lines."""
-    return NOTHING if seconds is None else units.format_duration(seconds).replace(" ", NARROW)
+@quantity
+def duration(seconds: float) -> str:
+    """`2 h 5 min`; it does not break over lines."""
+    return units.format_duration(seconds).replace(" ", NARROW)
 
 
 @register.filter

@@ -101,7 +101,7 @@ def database(farm: table.FarmSettings, *, wrong: bool) -> dict[str, Any]:
     options: dict[str, Any] = dict(farm.database.options)
     options["pool"] = {"min_size": 1, "max_size": farm.database_pool, "timeout": 10, "max_idle": 300}
     options.setdefault("connect_timeout", 10)
-    # To compile a statement takes longer than any of ours: 50 to 300 ms, where the planner expects many rows
+    # The planner compiles where it expects many rows, and its guesses for the farm's statements are high
     options.setdefault("options", "-c jit=off")
     return {
         "ENGINE": "django.db.backends.postgresql",

@@ -34,6 +34,12 @@ def test_what_a_drain_has_to_move_is_counted_once_in_a_while(viewer: Client) -> 
     assert not any("AS best" in sql for sql in again)
 
 
+def test_a_worker_without_a_report_of_engines_has_dashes(viewer: Client) -> None:
+    worker = a_worker("atlas", engine={})
+    for page in ("/", "/workers/", f"/workers/{worker.node_id}/"):
+        assert viewer.get(page).status_code == 200
+
+
 def test_a_blind_peer_shows_its_key_for_apps(viewer: Client) -> None:
     key = bytes([7]) * 32
     numbers = {"key": key.hex(), "cores": 3, "bytes": 5_000_000, "clients": 1, "announced": 0}

@@ -43,7 +43,9 @@ def test_a_second_worker_joins_with_one_command_takes_copies_and_leaves_in_order
     registry: Registry,
     publisher: Publisher,
 ) -> None:
-    home = FarmHome(tmp_path / "home", SEEDERFARM_BOOTSTRAP=",".join(bootstrap), **QUICK)
+    home = FarmHome(
+        tmp_path / "home", SEEDERFARM_BOOTSTRAP=",".join(bootstrap), FARM_COMMAND="./farm", **QUICK
+    )
     processes.callback(home.dispose)
     show_on_failure(request.node, home.evidence)
     home.start()

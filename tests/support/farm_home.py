@@ -98,11 +98,13 @@ class FarmHome:
             pids = self.pids()
         except (OSError, ValueError, KeyError):
             return
-        if self.run("down").returncode == 0 and not any(map(alive, pids.values())):
-            return
-        for pid in pids.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        down = False
+        try:
+            down = self.run("down").returncode == 0 and not any(map(alive, pids.values()))
+        finally:  # of a test that is out of time, too
+            for pid in () if down else pids.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 _SERVER = """

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from workers.agent.run import EXIT_RETIRED
+
 from ..support.content import File
 from ..support.control_processes import QUICK, complete_on, online
 from ..support.evidence import show_on_failure
@@ -85,7 +87,7 @@ def test_a_second_worker_joins_with_one_command_takes_copies_and_leaves_in_order
     states = {worker["name"]: worker["state"] for worker in home.lines("workers")}
     assert states == {first: "active", "second": "retired"}
 
-    second.terminate()
     _, reported = second.communicate(timeout=30)
-    assert second.returncode == 0, reported
+    assert second.returncode == EXIT_RETIRED, reported
     assert "has let this worker in" in reported
+    assert "has retired this worker, so it stops" in reported and "Traceback" not in reported

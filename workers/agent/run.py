@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 CONCURRENCY = 2
 """Threads for tasks, which are all short."""
 
+REQUESTS_AND_CONNECTION = ("celery.worker.request", "celery.worker.consumer.consumer", "celery.worker.loops")
+"""Loggers of Celery for messages and the connection to the broker."""
+
 EXIT_RETIRED = 78
 """Exit status of a worker that was retired: starting it again changes nothing (EX_CONFIG of sysexits.h)."""
 
@@ -175,6 +178,10 @@ def _work(agent: Agent, log_level: int) -> int:
         without_mingle=True,
         heartbeat_interval=agent.settings.heartbeat,
     )
+    for (
+        noisy
+    ) in REQUESTS_AND_CONNECTION:  # the login ends before Celery has acknowledged
+        logging.getLogger(noisy).addFilter(lambda _: not agent.retired.is_set())
     worker.start()
     if agent.retired.is_set():
         log.warning(

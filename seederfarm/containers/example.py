@@ -28,6 +28,9 @@ FARM_DOMAIN=localhost
 #FARM_PROMETHEUS_PORT=127.0.0.1:9090
 #FARM_GRAFANA_PORT=127.0.0.1:3000
 
+# Address of the broker for workers elsewhere; needed where its port is another than 6380.
+#FARM_BROKER_URL=rediss://localhost:6380/0
+
 # Address of the pages in messages; needed where the port is another than 443.
 #FARM_PUBLIC_URL=https://localhost
 

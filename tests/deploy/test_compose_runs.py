@@ -118,13 +118,14 @@ class Farm:
     def __init__(self, engine: containers.Engine, folder: Path, bootstrap: list[str]) -> None:
         self.engine = engine
         self.folder = folder
-        self.https = free_port()
+        self.https, self.broker = free_port(), free_port()
         self._settings = {
             "FARM_DOMAIN": "localhost",
             "FARM_HTTP_PORT": f"127.0.0.1:{free_port()}",
             "FARM_HTTPS_PORT": f"127.0.0.1:{self.https}",
-            "FARM_BROKER_PORT": f"127.0.0.1:{free_port()}",
+            "FARM_BROKER_PORT": str(self.broker),  # earlier versions take no address with it
             "FARM_UDP_PORT": f"127.0.0.1:{free_port()}",
+            "FARM_BROKER_URL": f"rediss://localhost:{self.broker}/0",
             "FARM_PUBLIC_URL": f"https://localhost:{self.https}",
             "POSTGRES_IMAGE": "localhost/servers",
             "REDIS_IMAGE": "localhost/servers",

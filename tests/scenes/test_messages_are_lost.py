@@ -54,7 +54,7 @@ def test_a_farm_that_loses_every_message_once_gets_there(
     eventually(lambda: proven_on(made["key"]) == both, timeout=60, what="two proven copies")
     # Control asks for a full report when a copy was not reported for long; the worker may be faster
     eventually(
-        lambda: forget_until_asked(broker),
+        lambda: clear_report_until_asked(broker),
         timeout=90,
         what="a request for a full report, lost and sent again",
     )
@@ -63,7 +63,7 @@ def test_a_farm_that_loses_every_message_once_gets_there(
     assert broker.passed.keys() >= KINDS, "each went through in the end"
 
 
-def forget_until_asked(broker: BrokerProxy) -> bool:
+def clear_report_until_asked(broker: BrokerProxy) -> bool:
     if not unreported():
         Replica.objects.filter(worker__name="a").update(last_report_at=None)
     return tasks.REFRESH in broker.lost and tasks.REFRESH in broker.passed

@@ -178,9 +178,8 @@ def _work(agent: Agent, log_level: int) -> int:
         without_mingle=True,
         heartbeat_interval=agent.settings.heartbeat,
     )
-    for (
-        noisy
-    ) in REQUESTS_AND_CONNECTION:  # the login ends before Celery has acknowledged
+    # The login of a retired worker ends before Celery has acknowledged the message
+    for noisy in REQUESTS_AND_CONNECTION:
         logging.getLogger(noisy).addFilter(lambda _: not agent.retired.is_set())
     worker.start()
     if agent.retired.is_set():

@@ -234,7 +234,7 @@ def test_a_farm_in_containers_outlives_a_publisher_and_an_update(
         password = farm.inside("web", "cat", "/var/lib/seederfarm/admin_password").strip()
         assert password not in farm.logs()
         get = farm.sign_in(password)
-        assert get("/readyz") == (200, "ok\n")
+        eventually(lambda: get("/readyz") == (200, "ok\n"), timeout=30, what="control's first sign of life")
         assert get("/metrics")[0] == 404
         assert get("/flower/workers")[0] == 200
         assert farm.browser()("/flower/workers")[1].count("csrfmiddlewaretoken"), (

@@ -263,7 +263,7 @@ def test_a_farm_in_containers_outlives_a_publisher_and_an_update(
         farm.up()
         eventually(lambda: not farm.unwell(), timeout=4 * MINUTES, what="every health check to pass")
         farm.sign_in(password)
-        assert farm.state_of(made["key"]) == "safe"
+        eventually(lambda: farm.state_of(made["key"]) == "safe", timeout=MINUTES, what="its copy")
         (worker,) = farm.lines("workers")
         assert worker["complete"] == 1
         read(stack, Reader(tmp_path / "second-reader", testnet.bootstrap, prefix=outside), made)

@@ -67,8 +67,8 @@ class Reach(Message, frozen=True, kw_only=True):
 
     id: Key | None = None
     """Its public key. None: it does not run."""
-    online: bool = False
-    """Whether DHT nodes answer it."""
+    online: bool | None = None
+    """Whether DHT nodes answer it. None: not reported yet."""
     nat: Nat = "unknown"
     address: Address = ""
     """As other nodes see it; without a port if each sees another one."""

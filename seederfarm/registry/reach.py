@@ -58,6 +58,6 @@ def reachability_of(engine: Mapping[str, Any]) -> Reachability:
     if not engine.get("running"):
         return Reachability.NOT_HEARD
     engines = engines_of(engine)
-    if engines and not any(each.get("online") for each in engines):
+    if engines and all(each.get("online") is False for each in engines):
         return Reachability.OFFLINE
     return _OF_NAT[nat_of(engines)]

@@ -124,7 +124,7 @@ class JoinClient:
                     since = time.monotonic() if refused_since is None else refused_since
                     if timeout is not None and time.monotonic() - since >= REFUSED_AFTER:
                         return False
-                    self._log_once(logging.WARNING, f"cannot reach the farm: {error}; trying on")
+                    self._log_once(logging.WARNING, f"{self.problem}; trying on")
                     connection.collect()  # the next attempt connects anew
                     self._stop.wait(POLL_EVERY)
         return False

@@ -134,7 +134,9 @@ def _check_work(*, running: bool) -> Iterator[Finding]:
     for reason in reasons:
         yield Finding("processes", "problem", reason, hint)
     if not reasons:
-        yield Finding("processes", "ok", "control works, and the broker takes its messages")
+        yield Finding(
+            "processes", "ok", "control worked within the last minute, and the broker takes its messages"
+        )
 
 
 def _check_workers() -> Iterator[Finding]:
@@ -158,19 +160,25 @@ def _check_workers() -> Iterator[Finding]:
     cut_off = [w.name for w in online if reachability_of(w.engine) is Reachability.OFFLINE]
     ours = f"seederfarm {version('seederfarm')}"
     drifted = [f"{worker.name} ({worker.software})" for worker in online if worker.software != ours]
-    for names, text, hint in (
-        (waiting, "wait for approval", "`./farm worker approve NAME`"),
-        (silent, "are not heard", "`seederfarm worker doctor` on that machine says why"),
-        (cut_off, "reach no node of the DHT", "`seederfarm worker doctor` on that machine says why"),
+    for names, (of_one, of_several), hint in (
+        (waiting, ("waits for approval", "wait for approval"), "`./farm worker approve NAME`"),
+        (silent, ("is not heard", "are not heard"), "`seederfarm worker doctor` on that machine says why"),
+        (
+            cut_off,
+            ("reaches no node of the DHT", "reach no node of the DHT"),
+            "`seederfarm worker doctor` on that machine says why",
+        ),
         (
             drifted,
-            f"run another version than {ours}",
+            (f"runs another version than {ours}", f"run another version than {ours}"),
             "Run the command of `worker enroll` there again: it updates",
         ),
     ):
         if names:
-            yield Finding("workers", "warning", f"{_listed(names)} {text}", hint)
-    yield Finding("workers", "ok", f"{len(online)} of {len(members)} are heard")
+            yield Finding(
+                "workers", "warning", f"{_listed(names)} {of_one if len(names) == 1 else of_several}", hint
+            )
+    yield Finding("workers", "ok" if online else "problem", f"{len(online)} of {len(members)} are heard")
 
 
 def _listed(names: list[str]) -> str:

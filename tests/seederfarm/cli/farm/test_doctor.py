@@ -62,8 +62,11 @@ def test_workers_that_need_care_are_named_with_what_to_do() -> None:
     *found, last = doctor._check_workers()
     lines = {finding.text.partition(" ")[0]: finding for finding in found}
     assert lines.keys() == {"old", "away", "new"} and all(line.hint for line in found)
-    assert "approve" in lines["new"].hint and "run another version" in lines["old"].text
+    assert "approve" in lines["new"].hint and "runs another version" in lines["old"].text
     assert (last.state, last.text) == ("ok", "1 of 3 are heard")
+    Worker.objects.filter(name="old").delete()
+    *_, last = doctor._check_workers()
+    assert (last.state, last.text) == ("problem", "0 of 2 are heard")
 
 
 def test_messages_of_django_become_findings() -> None:

@@ -17,6 +17,7 @@ from functools import cache
 from importlib.metadata import Distribution, distribution
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Final, NamedTuple
 
 WHEELS: Final = {"hypercore-py": ("hypercore",), "seederfarm": ("farmwire", "seederfarm", "workers")}
@@ -27,6 +28,7 @@ INSTALLER: Final = Path(__file__).with_name("install.sh")
 SHARED: Final = "share/seederfarm/requirements"
 """Folder of the pins below `sys.prefix` where the farm is installed as a wheel."""
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
+_MAKING: Final = Lock()
 
 
 class NoPins(Exception):
@@ -40,9 +42,14 @@ class Bundle(NamedTuple):
     sha256: str
 
 
-@cache
 def bundle() -> Bundle:
     """Return the archive (tar): two wheels, `requirements.txt`, and the installer. Raises NoPins."""
+    with _MAKING:  # `cache` alone lets threads that ask at the same time all make it
+        return _made()
+
+
+@cache
+def _made() -> Bundle:
     files = {PINS: _pins().encode(), INSTALLER.name: INSTALLER.read_bytes()}
     for name, packages in WHEELS.items():
         found = distribution(name)

@@ -41,21 +41,24 @@ def join_command(farm: FarmSettings, token: str) -> JoinCommand | None:
     """The command that installs a worker and joins with `token`. None where other machines do not reach the
     pages: SEEDERFARM_PUBLIC_URL is not set. Raises CertificateUnreadable, NoPins.
 
-    HTTPS that machines trust by themselves proves where the installer comes from, and so does the public key
-    of SEEDERFARM_PAGES_CERTIFICATE. Everywhere else the command has the installer's SHA-256.
+    HTTPS that machines trust by themselves proves where the installer comes from, and so does HTTPS with the
+    public key of SEEDERFARM_PAGES_CERTIFICATE. Everywhere else the command has the installer's SHA-256, and
+    downloads into a directory that no other user of the machine can write.
     """
     if not farm.public_url:
         return None
     url = shlex.quote(farm.public_url.rstrip("/") + PATH)
     options = _options(farm)
-    fetch = " ".join(("curl", "-f" + options[0].removeprefix("-"), *map(shlex.quote, options[1:]), url))
+    fetch = " ".join(("curl", "-f" + options[0].removeprefix("-"), *map(_quoted, options[1:]), url))
     run = f"sudo sh -s -- {token}"
-    if farm.pages_certificate or _trusted(farm.public_url):
+    https = urlsplit(farm.public_url).scheme == "https"
+    if https and (farm.pages_certificate or _trusted(farm.public_url)):
         return JoinCommand(f"{fetch} | {run}")
     digest = hashlib.sha256(installer(farm)).hexdigest()
     check = f"echo '{digest}  {DOWNLOADED}' | sha256sum -c --quiet"
-    text = f"{fetch} -o {DOWNLOADED} && {check} && sudo sh {DOWNLOADED} {token}"
-    if urlsplit(farm.public_url).scheme == "https":
+    private = 'd=$(mktemp -d) && cd "$d"'
+    text = f"({private} && {fetch} -o {DOWNLOADED} && {check} && sudo sh {DOWNLOADED} {token})"
+    if https:
         return JoinCommand(text)
     return JoinCommand(
         text,
@@ -80,10 +83,17 @@ def installer(farm: FarmSettings) -> bytes:
 
 def _options(farm: FarmSettings) -> tuple[str, ...]:
     """Options of curl, without `-f`. `k` where something else than an authority proves the origin."""
+    if urlsplit(farm.pages_url).scheme != "https":
+        return ("-sS",)
+    only = ("--proto", "=https")
     if farm.pages_certificate:
-        return ("-sSk", "--pinnedpubkey", f"sha256//{public_key_pin(Path(farm.pages_certificate))}")
-    insecure = urlsplit(farm.pages_url).scheme == "https" and not _trusted(farm.pages_url)
-    return ("-sSk" if insecure else "-sS",)
+        return ("-sSk", *only, "--pinnedpubkey", f"sha256//{public_key_pin(Path(farm.pages_certificate))}")
+    return ("-sS" if _trusted(farm.pages_url) else "-sSk", *only)
+
+
+def _quoted(option: str) -> str:
+    """`option` as one word of a shell. zsh takes a bare `=https` for the path of a program."""
+    return f"'{option}'" if option.startswith("=") else shlex.quote(option)
 
 
 def _trusted(url: str) -> bool:

@@ -22,6 +22,7 @@ FARM_CURL=''
 BUNDLE_SHA256=''
 
 SERVICE=seederfarm-worker
+IDENTITY=worker.sqlite3
 KEEP_FREE_KB=300000
 
 say() { printf '%s\n' "$*"; }
@@ -62,6 +63,7 @@ main() {
     case $prefix in /*/*) ;; *) die "--prefix must be an absolute path, such as /opt/$SERVICE" ;; esac
     case $data in /*/*) ;; *) die "--data must be an absolute path, such as /var/lib/$SERVICE" ;; esac
     current=$prefix/current
+    cd /  # no program reads what lies where this was called
 
     case $action in
     unit) print_unit ;;
@@ -87,20 +89,29 @@ check_machine() {
     command -v curl >/dev/null 2>&1 || die "curl is not installed: sudo apt install curl"
     python=''
     for candidate in ${FARM_PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
-        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if "$candidate" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             python=$candidate
             break
         fi
     done
     [ -n "$python" ] || die "Python 3.11 or newer is not installed: sudo apt install python3 python3-venv (Debian 12 or newer)"
-    "$python" -c 'import sys; sys.exit(sys.maxsize < 2**32)' ||
+    "$python" -I -c 'import sys; sys.exit(sys.maxsize < 2**32)' ||
         die "this Python has 32 bits, for which there are no packages: use the 64-bit Raspberry Pi OS"
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || die "python3-venv is not installed: sudo apt install python3-venv"
+    "$python" -I -c 'import ensurepip, venv' 2>/dev/null || die "python3-venv is not installed: sudo apt install python3-venv"
+}
+
+# Root writes nothing into a directory of another user, which can have put a symbolic link there.
+try_to_write() {
+    if [ "$(id -u)" = 0 ] && [ -z "$(find "$1/." -prune -user 0)" ]; then
+        [ -w "$1" ] || { echo "not writable" && return 1; }
+        return 0
+    fi
+    touch "$1/.try" && rm "$1/.try"
 }
 
 prepare() {
     for folder in "$prefix" "$data"; do
-        error=$(mkdir -p "$folder" 2>&1 && touch "$folder/.try" 2>&1 && rm "$folder/.try" 2>&1) ||
+        error=$(mkdir -p "$folder" 2>&1 && try_to_write "$folder" 2>&1) ||
             die "$folder cannot be written: ${error##*: }. Is the disk full, or mounted read-only?"
     done
     free=$(df -Pk "$prefix" | awk 'NR == 2 { print $4 }')
@@ -118,7 +129,7 @@ token_id() {
         cat "$prefix/token-id"
         return
     fi
-    "$python" - "$token" <<'PYTHON' || die "the token is cut short or damaged: copy the whole command again"
+    "$python" -I - "$token" <<'PYTHON' || die "the token is cut short or damaged: copy the whole command again"
 import base64, hashlib, json, sys
 word = sys.argv[1].partition("_")[2]
 try:
@@ -140,14 +151,14 @@ fetch() {
     *) die "$FARM_URL answers $status: is it the farm, and does it run?" ;;
     esac
     check_clock
-    found=$("$python" -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$scratch/bundle.tar")
+    found=$("$python" -I -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$scratch/bundle.tar")
     [ "$found" = "$BUNDLE_SHA256" ] || die "the packages are not those that this installer is for: the farm was updated just now, or the connection is tampered with. Run the farm's command again"
     tar -xf "$scratch/bundle.tar" -C "$scratch"
 }
 
 # Messages of the farm expire, and so do certificates.
 check_clock() {
-    "$python" - "$scratch/headers" <<'PYTHON' || exit 1
+    "$python" -I - "$scratch/headers" <<'PYTHON' || exit 1
 import email.utils, sys, time
 for line in open(sys.argv[1], errors="replace"):
     name, _, value = line.partition(":")
@@ -164,7 +175,7 @@ install_packages() {
     if [ ! -f "$venv/complete" ]; then
         say "installing $(basename "$scratch"/seederfarm-*.whl | cut -d- -f1,2) into $prefix"
         rm -rf "$venv"
-        "$python" -m venv "$venv" >"$scratch/log" 2>&1 || die "no virtual environment can be made: $(tail -n 1 "$scratch/log"). On Debian: sudo apt install python3-venv"
+        "$python" -I -m venv "$venv" >"$scratch/log" 2>&1 || die "no virtual environment can be made: $(tail -n 1 "$scratch/log"). On Debian: sudo apt install python3-venv"
         pip --require-hashes --only-binary :all: -r "$scratch/requirements.txt"
         pip --no-index --force-reinstall "$scratch"/*.whl
         : >"$venv/complete"
@@ -176,11 +187,11 @@ install_packages() {
     done
     cp "$scratch/install.sh" "$prefix/install.sh"
     printf '%s\n' "$id" >"$prefix/token-id"
-    [ -f "$prefix/worker.env" ] || new_settings >"$prefix/worker.env"
+    [ -f "$prefix/worker.env" ] || (umask 077 && new_settings >"$prefix/worker.env")
 }
 
 pip() {
-    "$venv/bin/python" -m pip install --no-deps --no-input --no-cache-dir --disable-pip-version-check --progress-bar off "$@" >"$scratch/log" 2>&1 && return
+    "$venv/bin/python" -I -m pip install --no-deps --no-input --no-cache-dir --disable-pip-version-check --progress-bar off "$@" >"$scratch/log" 2>&1 && return
     sed 's/^/    /' "$scratch/log" | tail -n 5 >&2
     die "packages could not be installed (see above): is there a way to the package index, and room on the disk? Nothing that ran was changed"
 }
@@ -291,6 +302,9 @@ UNIT
 }
 
 uninstall() {
+    if [ -n "$purge" ] && [ -d "$data" ] && [ ! -f "$data/$IDENTITY" ] && [ -n "$(ls -A "$data")" ]; then
+        die "$data is no directory of a worker (it has no $IDENTITY): nothing is removed. Name the right one with --data"
+    fi
     if [ -n "$systemd" ] && [ "$(id -u)" = 0 ] && [ -f "/etc/systemd/system/$SERVICE.service" ]; then
         systemctl disable --now --quiet "$SERVICE" || true
         rm -f "/etc/systemd/system/$SERVICE.service"

@@ -9,11 +9,15 @@ import io
 import subprocess
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 
-from seederfarm.installer.bundle import PINS, bundle
+from seederfarm.installer import bundle as module
+from seederfarm.installer.bundle import PINS, _made, bundle
 from seederfarm.installer.command import CertificateUnreadable, installer, join_command, public_key_pin
 from seederfarm.settings.table import FarmSettings
 
@@ -33,7 +37,7 @@ def text_of(url: str, certificate: str = "") -> str:
 
 def test_a_name_that_authorities_sign_for_needs_nothing_else() -> None:
     assert text_of("https://farm.example.org") == (
-        "curl -fsS https://farm.example.org/join/install.sh | sudo sh -s -- sfj1_abc"
+        "curl -fsS --proto '=https' https://farm.example.org/join/install.sh | sudo sh -s -- sfj1_abc"
     )
     assert join_command(FarmSettings(), TOKEN) is None, "other machines do not reach the pages"
 
@@ -43,11 +47,17 @@ def test_a_name_that_authorities_sign_for_needs_nothing_else() -> None:
 )
 def test_elsewhere_the_command_has_the_sha256_of_the_installer(url: str) -> None:
     digest = hashlib.sha256(installer(farm(url))).hexdigest()
-    insecure = "k" if url.startswith("https") else ""
+    options = "k --proto '=https'" if url.startswith("https") else ""
     assert text_of(url) == (
-        f"curl -fsS{insecure} {url}/join/install.sh -o farm-worker.sh && "
-        f"echo '{digest}  farm-worker.sh' | sha256sum -c --quiet && sudo sh farm-worker.sh sfj1_abc"
+        f'(d=$(mktemp -d) && cd "$d" && curl -fsS{options} {url}/join/install.sh -o farm-worker.sh && '
+        f"echo '{digest}  farm-worker.sh' | sha256sum -c --quiet && sudo sh farm-worker.sh sfj1_abc)"
     )
+
+
+def test_a_certificate_proves_nothing_where_the_pages_have_no_https(tmp_path: Path) -> None:
+    url, certificate = "http://farm.example.org", str(tmp_path / "pages.crt")
+    assert text_of(url, certificate) == text_of(url)
+    assert installer(farm(url, certificate)) == installer(farm(url))
 
 
 @pytest.mark.parametrize("kind", ["rsa:2048", "ec -pkeyopt ec_paramgen_curve:P-256", "ed25519"])
@@ -63,8 +73,12 @@ def test_a_certificate_of_the_operator_is_pinned_by_its_public_key(tmp_path: Pat
     pin = base64.b64encode(hashlib.sha256(key).digest()).decode()
     assert public_key_pin(path) == pin
     words = f"--pinnedpubkey sha256//{pin}"
-    assert text_of("https://10.0.0.1", str(path)).startswith(f"curl -fsSk {words} https://10.0.0.1/join/")
-    assert f"FARM_CURL='-sSk {words}'".encode() in installer(farm("https://10.0.0.1", str(path)))
+    assert text_of("https://10.0.0.1", str(path)).startswith(
+        f"curl -fsSk --proto '=https' {words} https://10.0.0.1/join/"
+    )
+    assert f"FARM_CURL='-sSk --proto =https {words}'".encode() in installer(
+        farm("https://10.0.0.1", str(path))
+    )
 
 
 @pytest.mark.parametrize("text", [None, "", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"])
@@ -80,7 +94,7 @@ def test_the_installer_knows_its_farm_and_the_packages_it_is_for() -> None:
     lines = installer(farm("https://farm.example.org/")).decode().splitlines()
     assert "FARM_URL=https://farm.example.org" in lines
     assert f"BUNDLE_SHA256={bundle().sha256}" in lines
-    assert "FARM_CURL=-sS" in lines
+    assert "FARM_CURL='-sS --proto =https'" in lines
 
 
 def test_the_bundle_has_the_packages_of_a_worker_and_the_hashes_of_all_others() -> None:
@@ -98,5 +112,24 @@ def test_the_bundle_has_the_packages_of_a_worker_and_the_hashes_of_all_others() 
     pins = files[PINS].decode()
     assert "\ncelery==" in pins and "\nPyNaCl==" in pins and "\nDjango==" not in pins
     assert not any(name.endswith(".pyc") for wheel in wheels.values() for name in wheel.namelist())
-    bundle.cache_clear()
+    _made.cache_clear()
     assert hashlib.sha256(bundle().data).hexdigest() == bundle().sha256, "each process names the same"
+
+
+def test_threads_that_ask_at_the_same_time_make_one_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    both, made = Barrier(2), []
+
+    def tar(files: dict[str, bytes]) -> bytes:
+        made.append(files)
+        with suppress(BrokenBarrierError):
+            both.wait(0.3)
+        return b"archive"
+
+    monkeypatch.setattr(module, "_tar", tar)
+    _made.cache_clear()
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            assert len({found.sha256 for found in threads.map(lambda _: bundle(), range(2))}) == 1
+    finally:
+        _made.cache_clear()
+    assert len(made) == 1

@@ -57,10 +57,10 @@ def python_with_packages(place: Path) -> Path:
     program = place / "python3"
     program.write_text(
         f"""#!/bin/sh
-case "$1 ${{2-}}" in
-"-m venv")
-    {shlex.quote(sys.executable)} -m venv --without-pip "$3"
-    for site in "$3"/lib/python*/site-packages; do echo {shlex.quote(str(links))} >"$site/packages.pth"; done
+case "$1 ${{2-}} ${{3-}}" in
+"-I -m venv")
+    {shlex.quote(sys.executable)} -I -m venv --without-pip "$4"
+    for site in "$4"/lib/python*/site-packages; do echo {shlex.quote(str(links))} >"$site/packages.pth"; done
     ;;
 *) exec {shlex.quote(sys.executable)} "$@" ;;
 esac
@@ -178,6 +178,7 @@ def test_one_command_installs_joins_updates_and_goes(
     found = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert found.count(str(pi.prefix)) == 2, "the wheels, not this checkout"
     assert "\nSEEDERFARM_MAX_PEERS=64\n" in (pi.prefix / "worker.env").read_text()
+    assert (pi.prefix / "worker.env").stat().st_mode & 0o777 == 0o600
     assert pi.data.stat().st_mode & 0o777 == 0o700
 
     # The same command again, and without a token: what is up to date stays
@@ -216,7 +217,7 @@ def test_what_a_machine_lacks_to_run_a_worker_is_one_line(
         (bare / tool).symlink_to(shutil.which(tool) or "")
     assert "Python 3.11 or newer is not installed" in pi.refused(token, PATH=str(bare), FARM_PYTHON="")
     lacking = tmp_path / "lacking"
-    lacking.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\n')
+    lacking.write_text('#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; esac\n')
     lacking.chmod(0o755)
     assert "python3-venv is not installed" in pi.refused(token, FARM_PYTHON=str(lacking))
     assert "cannot fetch from https://127.0.0.1:1" in pi.refused(token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +51,7 @@ def import_blind_peer(directory: Path, data: Path | None, as_json: bool) -> None
                 f"{quoted(str(target))} has a key already: name another directory with --data. "
                 "Nothing was imported."
             ) from None
-        taken = take_over(cores, RecordTable(store))
+        taken = take_over(cores, RecordTable(store), int(time.time() * 1000))
         store.flush()
     finally:
         store.close()
@@ -61,6 +62,8 @@ def import_blind_peer(directory: Path, data: Path | None, as_json: bool) -> None
     click.echo(f"{units.plural(taken.new, 'core')} taken over, {taken.known:,} known before")
     if taken.refused:
         click.echo(f"{units.plural(taken.refused, 'core')} not taken over: there are too many", err=True)
+    if taken.removed:
+        click.echo(f"{units.plural(taken.removed, 'old core')} without content removed for them", err=True)
     click.echo(f"start it: seederfarm seed --blind-peer --data {quoted(str(target))}")
 
 

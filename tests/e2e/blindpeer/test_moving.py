@@ -33,7 +33,7 @@ def test_apps_of_an_official_blind_peer_find_their_cores_at_ours_under_its_key(
     official.stop()
 
     done = seed_process.run("import", "blind-peer", str(storage), "--data", str(data), "--json")
-    assert json.loads(done.stdout) == {"blind_peer": KEY, "new": 2, "known": 0, "refused": 0}
+    assert json.loads(done.stdout) == {"blind_peer": KEY, "new": 2, "known": 0, "refused": 0, "removed": 0}
     server = new_server()
     assert server.key == KEY
     client.ask("resume")

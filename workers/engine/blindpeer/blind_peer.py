@@ -304,7 +304,7 @@ class BlindPeer:
             self.counters["cores_added"] += 1
             self._report(record, "added", client.key)
             return active
-        changed = self.records.adopt(record, client.key, client.network)
+        changed = self.records.adopt(record, client.key, client.network, now_ms)
         changed = raised(record, priority=priority, announce=announce) or changed
         if referrer is not None:
             changed = self.records.join_group(record, referrer) or changed

@@ -40,6 +40,8 @@ class Taken(NamedTuple):
     """Records that there were already; they stay as they are, or rise."""
     refused: int = 0
     """Records beyond the bound of all."""
+    removed: int = 0
+    """Old records without content that made way for new ones."""
 
 
 def read_seed(value: bytes | None) -> bytes:
@@ -71,9 +73,14 @@ def _key_of(name: bytes) -> bytes:
     return key
 
 
-def take_over(cores: Iterable[CoreRecord], table: RecordTable) -> Taken:
-    """Record these cores. Their blocks are not here yet: each is downloaded when a client names it."""
+def take_over(cores: Iterable[CoreRecord], table: RecordTable, now_ms: int) -> Taken:
+    """Record these cores. Their blocks are not here yet: each is downloaded when a client names it.
+
+    They count as used now, by the Unix clock: by their own times, months ago, they would make way for one
+    another before any client can name them.
+    """
     new = known = refused = 0
+    before = len(table)
     for core in cores:
         record = table.get(core.key)
         priority = min(core.priority, MAX_PRIORITY)
@@ -93,11 +100,11 @@ def take_over(cores: Iterable[CoreRecord], table: RecordTable) -> Taken:
             announce=core.announce,
             referrers=() if core.referrer is None else (core.referrer,),
             updated=core.updated,
-            active=core.active,
+            active=now_ms,
             collected=bool(core.blocks_cleared) and not core.bytes_allocated,
         )
         if table.add(record):
             new += 1
         else:
             refused += 1
-    return Taken(new, known, refused)
+    return Taken(new, known, refused, removed=before + new - len(table))

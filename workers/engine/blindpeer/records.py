@@ -45,6 +45,9 @@ UNKNOWN_CLIENT = bytes(32)
 UNUSED_MS = 24 * 3600 * 1000
 """Milliseconds after which a record without any content makes way for a new one."""
 
+UNCLAIMED_MS = 30 * UNUSED_MS
+"""The same for a record that was taken over and that no client has named since. It never has content."""
+
 SEARCH_MS = 60_000
 """Milliseconds between two searches of a full table for such records."""
 
@@ -202,7 +205,8 @@ class RecordTable:
     # --- changes
 
     def add(self, record: Record) -> bool:
-        """Add and save a new record. False if its client, its address or all of them have too many."""
+        """Add and save a new record, whose `active` is the time now. False if its client, its address or all
+        of them have too many."""
         if record.client != UNKNOWN_CLIENT and not self._has_room_for(record.client, record.host):
             return False
         if len(self._records) >= self._max_records and not self._make_way(record.active):
@@ -220,7 +224,7 @@ class RecordTable:
             and self._of_host.get(host, 0) < self._max_of_host
         )
 
-    def adopt(self, record: Record, client: bytes, host: str) -> bool:
+    def adopt(self, record: Record, client: bytes, host: str, now_ms: int) -> bool:
         """A client names a core whose client is unknown: it counts as that client's from now on. `save` it
         if this returns True; False: it has a client, or this one has too many."""
         if record.client != UNKNOWN_CLIENT or not self._has_room_for(client, host):
@@ -228,6 +232,7 @@ class RecordTable:
         _decrease(self._of_client, record.client)
         _decrease(self._of_host, record.host)
         record.client, record.host = client, host
+        record.active = max(record.active, now_ms)  # its content comes from now on
         self._count(record)
         return True
 
@@ -282,7 +287,9 @@ class RecordTable:
         unused = [
             record.key
             for record in self
-            if not record.length and not record.announce and now_ms - record.active > UNUSED_MS
+            if not record.length
+            and not record.announce
+            and now_ms - record.active > (UNCLAIMED_MS if record.client == UNKNOWN_CLIENT else UNUSED_MS)
         ]
         for key in unused:
             self.remove(key)

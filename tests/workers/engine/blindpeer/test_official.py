@@ -8,9 +8,10 @@ from hypercore.blindpeer import CoreRecord
 from hypercore.codec import Writer
 from hypercore.core import memory_store
 from workers.engine.blindpeer.official import AUTH, NotABlindPeer, read_cores, read_seed, take_over
-from workers.engine.blindpeer.records import UNKNOWN_CLIENT, RecordTable
+from workers.engine.blindpeer.records import UNCLAIMED_MS, UNKNOWN_CLIENT, UNUSED_MS, Record, RecordTable
 
 KEY, GROUP, CLIENT = bytes([0, 1]) * 16, b"\x22" * 32, b"\xc1" * 32
+NOW = 1_700_000_000_000
 
 
 def item(core: CoreRecord) -> tuple[bytes, bytes]:
@@ -48,8 +49,8 @@ def test_cores_are_taken_over_without_their_blocks_and_a_repeat_changes_nothing(
         core(2, length=9, blocks_cleared=9, bytes_cleared=90, priority=250),
         core(3, announce=True),
     ]
-    assert take_over(cores, RecordTable(store)) == (3, 0, 0)
-    assert take_over(cores, RecordTable(store)) == (0, 3, 0)
+    assert take_over(cores, RecordTable(store), NOW) == (3, 0, 0, 0)
+    assert take_over(cores, RecordTable(store), NOW) == (0, 3, 0, 0)
     table = RecordTable(store)
     records = [table.get(each.key) for each in cores]
     assert [(r.length, r.priority, r.announce, r.collected) for r in records if r] == [
@@ -57,22 +58,39 @@ def test_cores_are_taken_over_without_their_blocks_and_a_repeat_changes_nothing(
         (0, 2, False, True),
         (0, 0, True, False),
     ]
-    assert records[0] is not None and (records[0].updated, records[0].active) == (5, 6)
+    assert records[0] is not None and (records[0].updated, records[0].active) == (5, NOW)
     assert [record.key for record in table.latest(GROUP, 9)] == [cores[0].key]
 
 
 def test_the_bound_of_all_records_holds_and_that_of_one_client_does_not() -> None:
     table = RecordTable(memory_store(), max_records=3, max_of_client=1, max_of_host=1)
-    assert take_over(map(core, range(1, 6)), table) == (3, 0, 2)
+    assert take_over(map(core, range(1, 6)), table, NOW) == (3, 0, 2, 0)
+
+
+def test_records_that_were_taken_over_make_way_neither_for_one_another_nor_soon_for_others() -> None:
+    table = RecordTable(memory_store(), max_records=3)
+    table.add(Record(b"\x99" * 32, CLIENT, "192.0.2.1", active=NOW - 2 * UNUSED_MS))
+    old = [core(n, length=9, active=n * UNUSED_MS) for n in range(1, 6)]  # used on different days
+    assert take_over(old, table, NOW) == (3, 0, 2, 1)
+    assert {record.key for record in table} == {core(n).key for n in (1, 2, 3)}
+    other = Record(b"\x98" * 32, CLIENT, "192.0.2.1", active=NOW + UNCLAIMED_MS)
+    assert not table.add(other)
+    first = next(iter(table))
+    assert table.adopt(first, CLIENT, "192.0.2.1", NOW + UNCLAIMED_MS)
+    other.active += 2 * 60_000
+    assert table.add(other)
+    assert {record.key for record in table} == {first.key, other.key}
 
 
 def test_the_first_client_that_names_a_core_takes_its_place() -> None:
     table = RecordTable(memory_store(), max_of_client=1)
-    take_over(map(core, (1, 2)), table)
+    take_over(map(core, (1, 2)), table, NOW)
     assert table.clients == 0
     first, second = table
-    assert table.adopt(first, CLIENT, "192.0.2.1") and not table.adopt(first, b"\xc2" * 32, "192.0.2.2")
-    assert not table.adopt(second, CLIENT, "192.0.2.1")  # it has as many as it may
+    assert table.adopt(first, CLIENT, "192.0.2.1", NOW) and not table.adopt(
+        first, b"\xc2" * 32, "192.0.2.2", NOW
+    )
+    assert not table.adopt(second, CLIENT, "192.0.2.1", NOW)  # it has as many as it may
     assert (first.client, second.client, table.clients) == (CLIENT, UNKNOWN_CLIENT, 1)
     for record in (first, second):
         assert table.remove(record.key)

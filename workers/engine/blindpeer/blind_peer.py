@@ -293,10 +293,9 @@ class BlindPeer:
                 priority,
                 announce,
                 referrers,
-                stored.length,
-                0,
-                now_ms,
-                now_ms,
+                length=stored.length,
+                updated=now_ms,
+                active=now_ms,
             )
             if not self.records.add(record):
                 self.counters["cores_dropped"] += 1
@@ -477,7 +476,7 @@ class BlindPeer:
             assert record is not None
             self._delete_content(victim.key)
             self.counters["bytes_gcd"] += victim.bytes
-            record.collected, record.held_bytes = True, 0
+            record.collected, record.held_bytes, record.held_blocks = True, 0, 0
             self.records.save(record)
             self._report(record, "collected")
         if not victims:

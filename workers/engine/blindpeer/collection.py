@@ -21,6 +21,7 @@ class Victim(NamedTuple):
 
     key: bytes
     bytes: int
+    """Each block with its overhead, as the room counts it."""
 
 
 def shortage(*, left: int, total: int, lacking: int = 0) -> int:
@@ -32,9 +33,9 @@ def choose(records: Iterable[Record], need: int, is_protected: Callable[[bytes],
     """The cores to delete so that `need` bytes become free, and no more of them.
 
     Announced and protected ones stay. First those of clients and addresses above their share: an equal part
-    of all stored bytes for each client, and for each address.
+    of all bytes in use for each client, and for each address.
     """
-    held = [record for record in records if record.held_bytes > 0]
+    held = [record for record in records if record.used_bytes > 0]
     clients, hosts = _sums(held, lambda record: record.client), _sums(held, lambda record: record.host)
     total = sum(clients.values())
 
@@ -48,13 +49,13 @@ def choose(records: Iterable[Record], need: int, is_protected: Callable[[bytes],
             break
         if record.announce or is_protected(record.key):
             continue
-        chosen.append(Victim(record.key, record.held_bytes))
-        need -= record.held_bytes
+        chosen.append(Victim(record.key, record.used_bytes))
+        need -= record.used_bytes
     return chosen
 
 
 def _sums(records: Iterable[Record], of: Callable[[Record], bytes | str]) -> dict[bytes | str, int]:
     sums: dict[bytes | str, int] = {}
     for record in records:
-        sums[of(record)] = sums.get(of(record), 0) + record.held_bytes
+        sums[of(record)] = sums.get(of(record), 0) + record.used_bytes
     return sums

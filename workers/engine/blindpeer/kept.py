@@ -253,8 +253,9 @@ class KeptCores:
         news = length != record.length
         completed = complete and (news or not kept.complete)
         kept.complete = complete
-        record.length, record.held_bytes = length, core.have_bytes
-        record.collected = record.collected and not record.held_bytes
+        record.length = length
+        record.held_bytes, record.held_blocks = core.have_bytes, core.bitfield.count
+        record.collected = record.collected and not record.held_blocks
         record.active = max(record.active, now_ms)
         if news:
             record.updated = now_ms

@@ -15,6 +15,7 @@ from heapq import nlargest
 from typing import Protocol, TypeVar
 
 from hypercore.crypto import discovery_key
+from hypercore.replication.ratelimit import BLOCK_OVERHEAD
 
 T = TypeVar("T")
 
@@ -81,6 +82,8 @@ class Record:
     length: int = 0
     held_bytes: int = 0
     """Bytes of its stored blocks."""
+    held_blocks: int = 0
+    """Their number."""
     updated: int = 0
     """When its length changed last."""
     active: int = 0
@@ -89,6 +92,11 @@ class Record:
     """Its content was deleted to make room."""
     saved_active: int = 0
     """`active` as stored."""
+
+    @property
+    def used_bytes(self) -> int:
+        """What its blocks take of the room: empty ones are not free."""
+        return self.held_bytes + BLOCK_OVERHEAD * self.held_blocks
 
     def encode(self) -> bytes:
         """Its form in the store."""
@@ -100,6 +108,7 @@ class Record:
             [referrer.hex() for referrer in self.referrers],
             self.length,
             self.held_bytes,
+            self.held_blocks,
             self.updated,
             self.active,
             self.collected,
@@ -111,7 +120,7 @@ class Record:
         """Decode a record. Raises ValueError for bytes that `encode` does not write."""
         try:
             client, host, priority, announce, referrers, *numbers = json.loads(data)
-            length, held, updated, active, collected = numbers
+            length, held, blocks, updated, active, collected = numbers
             return cls(
                 key=key,
                 client=bytes.fromhex(client),
@@ -121,6 +130,7 @@ class Record:
                 referrers=tuple(map(bytes.fromhex, referrers)),
                 length=int(length),
                 held_bytes=int(held),
+                held_blocks=int(blocks),
                 updated=int(updated),
                 active=int(active),
                 collected=bool(collected),

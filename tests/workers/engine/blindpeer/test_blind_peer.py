@@ -21,6 +21,7 @@ from hypercore.blindpeer import (
 from hypercore.blindpeer import wakeup as wakeup_protocol
 from hypercore.codec import Reader, Writer
 from hypercore.crypto import discovery_key
+from hypercore.replication.ratelimit import BLOCK_OVERHEAD
 from hypercore.testing.cores import make_writer, sample_blocks
 from workers.engine.blindpeer import blind_peer as blind_peer_module
 from workers.engine.blindpeer import client as client_module
@@ -135,6 +136,22 @@ def test_a_peer_that_has_the_core_open_sees_that_it_is_collected_and_it_returns_
             client.name(CoreRef(key, 4))
             await eventually(lambda: world.states(key)[-1] == "complete")
             assert world.held(key) == 4
+        await world.close()
+
+    run(scene)
+
+
+def test_a_core_of_empty_blocks_is_collected() -> None:
+    async def scene() -> None:
+        world, writer = World(), make_writer([b""] * 4)
+        key = writer.core.key
+        async with app(world, writer.store) as client:
+            client.name(client.add(writer))
+            await eventually(lambda: "complete" in world.states(key))
+            world.host.measured = Room(left=0, total=1000, lacking=0)
+            world.peer._collect()
+            assert world.states(key)[-1] == "collected" and world.held(key) == 0
+            assert world.peer.counters["bytes_gcd"] == 4 * BLOCK_OVERHEAD
         await world.close()
 
     run(scene)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypercore.replication.ratelimit import BLOCK_OVERHEAD
 from workers.engine.blindpeer.collection import HEADROOM_SHARE, choose, shortage
 from workers.engine.blindpeer.decisions import MAX_PRIORITY, NOTHING, Stored, activates, raised
 from workers.engine.blindpeer.rates import (
@@ -96,6 +97,13 @@ def test_announced_and_protected_cores_stay() -> None:
     records = [held(1, 10), held(2, 10), held(3, 10)]
     records[0].announce = True
     assert numbers(records, 10_000, frozenset({2})) == [3]
+
+
+def test_empty_blocks_count_as_the_room_counts_them() -> None:
+    empty, modest = held(1, 0, active=9, client=OTHER, host="greedy"), held(2, 1000, active=1)
+    empty.held_blocks, modest.held_blocks = 20_000, 1
+    assert choose([empty, modest], 1, lambda key: False) == [(empty.key, 20_000 * BLOCK_OVERHEAD)]
+    assert numbers([empty, modest], 20_000 * BLOCK_OVERHEAD + 1) == [1, 2]
 
 
 def test_a_client_above_its_share_loses_its_own_cores_first() -> None:

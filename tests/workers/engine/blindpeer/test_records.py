@@ -81,6 +81,7 @@ def test_records_survive_a_restart_with_their_groups(values: Values) -> None:
         referrers=st.lists(st.binary(min_size=32, max_size=32), max_size=3).map(tuple),
         length=st.integers(0, 2**53),
         held_bytes=st.integers(0, 2**53),
+        held_blocks=st.integers(0, 2**53),
         updated=st.integers(0, 2**53),
         active=st.integers(0, 2**53),
         collected=st.booleans(),

@@ -25,7 +25,7 @@ from hypercore.secretstream import (
     stream_id,
 )
 from hypercore.secretstream import sodium as sodium_module
-from hypercore.secretstream.framing import JOIN_BYTES, frame
+from hypercore.secretstream.framing import JOIN_BYTES, LENGTH_BYTES, MAX_SPARE_BYTES, frame
 from support.vectors import load
 
 VECTORS = load("transport/secret-stream")
@@ -379,3 +379,18 @@ def test_xx_frames_of_a_wrong_size_are_refused_at_once() -> None:
             handshake.respond(size.to_bytes(3, "little"))
         with pytest.raises(LocalProtocolError):
             handshake.take_rest()
+
+
+def test_memory_of_a_long_frame_is_freed_when_it_was_returned() -> None:
+    parser = FrameParser()
+    for size in (MAX_SPARE_BYTES // 2, 4 * MAX_SPARE_BYTES):
+        parser.feed([frame(bytes(size))])
+        start, end = parser.next_frame() or (0, 0)
+        assert end - start == size
+        parser.release()
+        assert len(parser.buffer) == (0 if size > MAX_SPARE_BYTES else LENGTH_BYTES + size)
+    parser.feed([frame(bytes(4 * MAX_SPARE_BYTES)), frame(b"next")])
+    parser.next_frame()
+    parser.release()
+    start, end = parser.next_frame() or (0, 0)
+    assert parser.buffer[start:end] == b"next", "what follows stays"

@@ -172,6 +172,11 @@ class Muxer:
         return len(self._unanswered)
 
     @property
+    def batch_bytes(self) -> int:
+        """Bytes of the current batch, which is held until all of it is processed."""
+        return 0 if self._batch is None else len(self._batch.data)
+
+    @property
     def unread_bytes(self) -> int:
         """Bytes of the current batch that are not processed yet."""
         batch = self._batch

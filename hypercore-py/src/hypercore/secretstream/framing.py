@@ -31,6 +31,9 @@ JOIN_BYTES = 64 * 1024
 MIN_PIECE_BYTES = 512
 """Average size below which chunks are joined at once: each has an overhead of up to 100 bytes."""
 
+MAX_SPARE_BYTES = 2**20
+"""Memory of returned frames that a parser keeps for the next ones. Ours."""
+
 
 def frame(body: Buffer) -> bytes:
     """`body` with its length in front. Raises LocalProtocolError when it is too long."""
@@ -122,6 +125,12 @@ class FrameParser:
         self._at = start + size
         self.held_bytes -= size
         return start + LENGTH_BYTES, start + size
+
+    def release(self) -> None:
+        """Free the memory of long frames, when all that is joined was returned and is not used any more."""
+        if len(self.buffer) > MAX_SPARE_BYTES and self._at == len(self.buffer):
+            self.buffer = bytearray()
+            self._at = 0
 
     @property
     def complete(self) -> bool:

@@ -124,6 +124,7 @@ class SecretStream:
             if pull is None or place is None:
                 return None
             message = pull.decrypt(self._parser.buffer, *place)
+            self._parser.release()
             self.authenticated = True
             return message
         except RemoteProtocolError as error:

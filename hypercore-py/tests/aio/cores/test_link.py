@@ -12,6 +12,7 @@ import pytest
 
 from hypercore.aio.cores import link as link_module
 from hypercore.aio.cores.corestore import Corestore
+from hypercore.aio.cores.holdings import Holdings
 from hypercore.aio.net.handshake import secure
 from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.aio.net.udp_socket import Endpoint
@@ -99,6 +100,20 @@ def test_incomplete_frames_are_bounded_over_all_connections() -> None:
                 assert cores.links >= 3
 
     asyncio.run(main())
+
+
+def test_a_batch_counts_as_received_until_all_of_it_is_processed() -> None:
+    muxer = Muxer(is_initiator=True, handshake_hash=bytes(64))
+    batch = b"\0\0\1" + b"\2\0\0" * 1000  # entries of a channel that is not open
+    connection, incoming = Mock(held_bytes=7, bytes_in=5000), Holdings(10**6, grace=0.0)
+    received = link_module.Received(Mock(connection=connection, muxer=muxer, hub=Mock(incoming=incoming)))
+    muxer.begin(batch, 0.0)
+    assert not muxer.go_on(0.0, lambda: True)
+    received.poll()
+    assert incoming.held == 7 + len(batch)
+    assert muxer.go_on(0.0)
+    received.poll()
+    assert incoming.held == 7
 
 
 def test_a_connection_on_which_no_channel_opens_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-MAX_INCOMING_BYTES = 24 * 2**20
-"""Bytes received over all connections and not processed: incomplete frames, and messages that wait for their
-turn. Ours."""
+MAX_INCOMING_BYTES = 32 * 2**20
+"""Bytes received over all connections and not processed: incomplete frames, messages that wait for their
+turn, and those that are processed in portions. Ours."""
 
 MAX_OUTGOING_BYTES = 32 * 2**20
 """Bytes over all connections that wait to be sent or acknowledged, and requests that wait for an answer.

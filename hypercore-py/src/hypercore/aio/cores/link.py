@@ -87,7 +87,7 @@ class Received:
 
     def poll(self) -> None:
         link = self._link
-        held = self.held = link.connection.held_bytes
+        held = self.held = link.connection.held_bytes + link.muxer.batch_bytes
         link.hub.incoming.record(self, held, link.connection.bytes_in - held)
 
     def evict(self) -> None:

@@ -52,6 +52,9 @@ included."""
 ASSUMED_BLOCK_BYTES = 65536
 """Bytes that a block has which is requested and not here yet: those of drives."""
 
+MAX_ASSUMED_BLOCKS = 64
+"""Blocks of a connection that count before they are processed: those of an official message of 4 MB. Ours."""
+
 ASSUMED_BLOCK_SECONDS = USEFUL_SECONDS + ASSUMED_BLOCK_BYTES * USEFUL_BYTE_SECONDS
 """Seconds that such a block will take off a debt."""
 
@@ -209,7 +212,8 @@ class Turns:
         bytes bounds what all connections get ahead."""
         owed = self._debts.owed(taker.debt)
         if owed > SMALL_DEBT_SECONDS:
-            owed -= ASSUMED_BLOCK_SECONDS * min(taker.requested, taker.unprocessed / ASSUMED_BLOCK_BYTES)
+            arrived = min(taker.requested, taker.unprocessed / ASSUMED_BLOCK_BYTES, MAX_ASSUMED_BLOCKS)
+            owed -= ASSUMED_BLOCK_SECONDS * arrived
         return max(0.0, owed)
 
     def _schedule(self) -> None:

@@ -13,16 +13,16 @@ from .rejection import MessageRejected, RejectReason
 MAX_COUNT = 2**53 - 1
 """Largest integer that survives every JSON parser."""
 
-Key = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Key = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """Key of a core, bee or drive: 64 hex digits."""
-NodeId = Annotated[str, Meta(pattern="^[ybndrfg8ejkmcpqxot1uwisza345h769]{52}$")]
+NodeId = Annotated[str, Meta(pattern=r"^[ybndrfg8ejkmcpqxot1uwisza345h769]{52}\Z")]
 """A worker or the control plane: its public key as 52 z-base-32 characters."""
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Seconds = Annotated[float, Meta(ge=0, le=1e11)]
 """Unix time."""
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Text = Annotated[str, Meta(max_length=500)]
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Kind = Literal["core", "bee", "drive"]
 Tags = Annotated[list[Annotated[str, Meta(min_length=1, max_length=50)]], Meta(max_length=50)]
 

@@ -23,7 +23,7 @@ Percent = Annotated[float, Meta(ge=0, le=100 * 1024)]
 Load = Annotated[float, Meta(ge=0, le=1e6)]
 Nat = Literal["open", "consistent", "random", "unknown"]
 """What a NAT does with ports (`hypercore.dht.constants.Firewall`)."""
-Address = Annotated[str, Meta(max_length=60, pattern=r"^[0-9A-Fa-f.:\[\]]*$")]
+Address = Annotated[str, Meta(max_length=60, pattern=r"^[0-9A-Fa-f.:\[\]]*\Z")]
 """IP address, and port if there is one; empty: not known."""
 
 

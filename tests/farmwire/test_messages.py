@@ -399,6 +399,16 @@ def test_a_digest_alone_does_not_say_which_blocks_a_copy_has() -> None:
     assert not covers(Holding(0, 20, 20, 12, (ours,)), Holding(0, 20, 20, 12, (theirs,)))
 
 
+def test_a_hash_or_key_with_a_line_feed_after_it_is_refused() -> None:
+    for field, value in (("key", "ab" * 32), ("key", "ab" * 32 + "\n")):
+        entry = {field: value, "kind": "core"}
+        if value.endswith("\n"):
+            with pytest.raises(MessageRejected):
+                decode(entry, AssignmentEntry)
+        else:
+            assert decode(entry, AssignmentEntry).key == value
+
+
 FIRST_USES = """
 import sys, threading
 from farmwire.message import Message, decode

@@ -127,7 +127,8 @@ def in_use() -> bool:
 
 
 def sync(*, afresh: bool = False, now: datetime | None = None) -> SyncResult:
-    """Make the broker's accounts match the registry. Raises BrokerDown, NoAccounts.
+    """Make the broker's accounts match the registry. Raises BrokerDown, and NoAccounts when all that is
+    possible is done.
 
     `afresh`: also replace the rules of existing ones (a newer program may have others).
     """
@@ -140,19 +141,28 @@ def sync(*, afresh: bool = False, now: datetime | None = None) -> SyncResult:
         wanted = dict(_wanted(now, version))
         for user in budget.suspended(client):
             wanted.pop(user, None)
-        made = []
-        for user, account in wanted.items():
-            known = there.get(user)
-            if afresh or known is None or account.password_hash not in known:
-                _make(client, user, account, over=known is not None and account.password_hash not in known)
-                made.append(user)
         removed = sorted(there.keys() - wanted.keys())
         if removed:
             _notify(client, removed)
             _command(client, "ACL", "DELUSER", *removed)
             client.delete(*(key for user in removed for key in _keys_of(user)))
+        made: list[str] = []
+        refused: NoAccounts | None = None
+        for user, account in wanted.items():
+            known = there.get(user)
+            if afresh or known is None or account.password_hash not in known:
+                try:
+                    _make(
+                        client, user, account, over=known is not None and account.password_hash not in known
+                    )
+                    made.append(user)
+                except NoAccounts as error:  # one account must not keep the others from being made
+                    log.warning("the broker refuses the account %s: %s", user, error)
+                    refused = refused or error
         if made or removed:
             _save(client)
+    if refused is not None:
+        raise refused
     return SyncResult(made, removed)
 
 

@@ -126,6 +126,22 @@ def test_a_retired_worker_that_is_connected_hears_of_it_before_its_account_ends(
     assert accounts.sync().removed == []
 
 
+def test_an_account_that_the_broker_refuses_keeps_no_other_from_being_made_or_removed(
+    broker: RedisServer,
+) -> None:
+    first, third = "n" * 52, "r" * 52
+    gone, bad = worker_row(first, "gone"), worker_row(OTHER, "bad")
+    accounts.sync()
+    services.retire([gone], "cli")
+    bad.broker_hash = "no hash"
+    bad.save()
+    worker_row(third, "new")
+    with pytest.raises(accounts.NoAccounts):
+        accounts.sync()
+    assert accounts.user_of_worker(first) not in users(broker)
+    assert accounts.user_of_worker(third) in users(broker)
+
+
 def test_an_account_may_do_what_a_worker_needs_and_nothing_to_others(broker: RedisServer) -> None:
     worker_row()
     worker_row(OTHER, "theirs")

@@ -124,7 +124,7 @@ def test_what_is_wrong_is_shown_with_the_question(
     ("given", "complaint"),
     [
         ({"do": "pause"}, "Select drives first."),
-        ({"do": "pause", "id": ["x", "-1", "9" * 40]}, "Select drives first."),
+        ({"do": "pause", "id": ["x", "-1", "9" * 40, "9" * 5000]}, "Select drives first."),
         ({"do": "pause", "all": "1", "filter": "q=nothing-like-this"}, "Select drives first."),
         ({"do": "burn", "id": ["1"]}, "burn is not one of the available choices"),
         ({"do": "tag", "id": ["1"], "add_tags": "?!"}, "is not a tag"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 from typing import NamedTuple
 
 from hypercore.aio import Durable
@@ -32,6 +34,10 @@ MAX_QUEUED = 1 << 16
 Ours."""
 
 
+TURN_SECONDS = 0.001
+"""Seconds in which cores are opened in one turn of the event loop, for all connections. Ours."""
+
+
 class Progress(NamedTuple):
     """A durable change of a core."""
 
@@ -45,7 +51,7 @@ class Progress(NamedTuple):
 class Requester:
     """A connection on which cores are opened, and those that wait for it."""
 
-    __slots__ = ("kept", "link", "loading", "queue")
+    __slots__ = ("kept", "link", "loading", "pumped", "queue")
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -54,6 +60,8 @@ class Requester:
         """Opened for it, and not complete."""
         self.kept: dict[bytes, None] = {}
         """Opened for it, the oldest use first."""
+        self.pumped = False
+        """Whether it waits for its turn to open cores."""
 
 
 class KeptCore:
@@ -93,6 +101,10 @@ class KeptCores:
         """By key, the oldest use first."""
         self._requesters: dict[Requester, None] = {}
         """Connections for which cores are open."""
+        self._loop = asyncio.get_running_loop()
+        self._pumped: deque[Requester] = deque()
+        """Connections that wait for their turn to open a core."""
+        self._turn: asyncio.Handle | None = None
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -110,27 +122,56 @@ class KeptCores:
         return True
 
     def pump(self, requester: Requester, *, stalled: bool = False) -> None:
-        """Open the next cores of a connection. `stalled`: a second has passed, so that cores that stay
+        """Open the next cores of a connection, soon. `stalled`: a second has passed, so that cores that stay
         incomplete hold up no others."""
         if stalled:
             requester.loading.clear()
-        while requester.queue and len(requester.loading) < MAX_LOADING:
-            key = requester.queue.popleft()
-            record = self._records.get(key)
-            if record is None or requester.link.muxer.closed:
-                continue  # deleted meanwhile
-            kept = self._open(record)
-            if kept is None or not self._cores.open_on(kept.session, requester.link):
-                requester.queue.append(key)  # no room for channels, or the disk: later
-                return
-            self._requesters[requester] = None
-            kept.requesters[requester] = None
-            requester.kept.pop(key, None)
-            requester.kept[key] = None
-            if not kept.complete:
-                requester.loading.add(key)
-            if len(requester.kept) > self._max_of_client:
-                self._shrink(requester)
+        if requester.queue and not requester.pumped:
+            requester.pumped = True
+            self._pumped.append(requester)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if self._pumped and self._turn is None:
+            self._turn = self._loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        """Open cores for a short time, one for each connection in turn: complete ones are not bounded by
+        MAX_LOADING, and a client may name tens of thousands."""
+        self._turn = None
+        until = perf_counter() + TURN_SECONDS
+        try:
+            while self._pumped:
+                requester = self._pumped.popleft()
+                requester.pumped = False
+                if self._open_next(requester):
+                    self.pump(requester)
+                if perf_counter() >= until:
+                    break
+        finally:
+            self._schedule()
+
+    def _open_next(self, requester: Requester) -> bool:
+        """Open one core of a connection. Returns whether it may open another now."""
+        if not requester.queue or len(requester.loading) >= MAX_LOADING:
+            return False
+        key = requester.queue.popleft()
+        record = self._records.get(key)
+        if record is None or requester.link.muxer.closed:
+            return True  # deleted meanwhile
+        kept = self._open(record)
+        if kept is None or not self._cores.open_on(kept.session, requester.link):
+            requester.queue.append(key)  # no room for channels, or the disk: later
+            return False
+        self._requesters[requester] = None
+        kept.requesters[requester] = None
+        requester.kept.pop(key, None)
+        requester.kept[key] = None
+        if not kept.complete:
+            requester.loading.add(key)
+        if len(requester.kept) > self._max_of_client:
+            self._shrink(requester)
+        return True
 
     def serve(self, record: Record) -> None:
         """A peer has opened a core: follow its writer while it is open."""
@@ -183,7 +224,9 @@ class KeptCores:
             self._close_unused(kept)
 
     def close_all(self) -> None:
-        """Close every core."""
+        """Close every core, and open no more of those that wait."""
+        for requester in self._pumped:
+            requester.queue.clear()
         for key in list(self._kept):
             self.close(key)
 

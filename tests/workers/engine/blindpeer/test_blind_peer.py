@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from workers.engine.blindpeer import blind_peer as blind_peer_module
 from workers.engine.blindpeer import client as client_module
 from workers.engine.blindpeer import kept as kept_module
 from workers.engine.blindpeer.host import Room
+from workers.engine.blindpeer.records import Record
 from workers.engine.settings.blind_peer import BanList
 
 from .world import FIRST, GROUP, SECOND, World, app, run
@@ -282,6 +284,33 @@ def test_empty_cores_of_a_client_are_bounded_and_leave_nothing_in_the_store(
                 assert len(kept) <= 21
         await eventually(lambda: len(kept) == 0)
         assert list(world.store.cores()) == []
+        await world.close()
+
+    run(scene)
+
+
+def test_connections_open_their_cores_in_turn_and_for_a_short_time_in_each_turn_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kept_module, "TURN_SECONDS", 0.0)
+
+    async def scene() -> None:
+        world = World()
+        kept = world.peer._kept
+        async with app(world) as greedy, app(world, key_pair=SECOND) as modest:
+            asked = [greedy] * 30 + [modest]
+            for i, client in enumerate(asked):
+                world.peer.records.add(Record(bytes([i]) * 32, FIRST.public_key, "h"))
+                kept.request(world.peer._clients[client.server].requester, bytes([i]) * 32)
+            for client in (greedy, modest):
+                kept.pump(world.peer._clients[client.server].requester)
+            sizes = [len(kept)]
+            for _ in range(40):
+                await asyncio.sleep(0)
+                sizes.append(len(kept))
+                assert sizes[-1] < 3 or bytes([30]) * 32 in kept
+            assert sizes[-1] == len(asked)
+            assert max(after - before for before, after in pairwise(sizes)) == 1
         await world.close()
 
     run(scene)

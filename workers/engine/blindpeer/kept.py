@@ -20,8 +20,9 @@ from hypercore.replication import PeerClosed
 from .records import Record, RecordTable
 
 MAX_KEPT = 1 << 14
-"""Cores that are open for clients and readers; beyond it the connection with most of them loses the one that
-it used longest ago. Ours (official: none)."""
+"""Cores that are open for clients and readers. Beyond it one closes that only readers use, the oldest use
+first; without any, the connection with most of them loses the one that it used longest ago. Ours
+(official: none)."""
 
 MAX_KEPT_OF_CLIENT = 1 << 12
 """The same for one connection: appends to further ones are seen at its next connection. Ours."""
@@ -99,6 +100,8 @@ class KeptCores:
         self._max_of_client = max_of_client
         self._kept: dict[bytes, KeptCore] = {}
         """By key, the oldest use first."""
+        self._unrequested: dict[bytes, None] = {}
+        """Those of them that no client has asked for, the oldest use first."""
         self._requesters: dict[Requester, None] = {}
         """Connections for which cores are open."""
         self._loop = asyncio.get_running_loop()
@@ -165,6 +168,7 @@ class KeptCores:
             return False
         self._requesters[requester] = None
         kept.requesters[requester] = None
+        self._unrequested.pop(key, None)
         requester.kept.pop(key, None)
         requester.kept[key] = None
         if not kept.complete:
@@ -175,7 +179,10 @@ class KeptCores:
 
     def serve(self, record: Record) -> None:
         """A peer has opened a core: follow its writer while it is open."""
-        self._open(record)
+        kept = self._open(record)
+        if kept is not None and not kept.requesters:
+            self._unrequested.pop(record.key, None)
+            self._unrequested[record.key] = None
 
     def _open(self, record: Record) -> KeptCore | None:
         kept = self._kept.pop(record.key, None)
@@ -210,6 +217,7 @@ class KeptCores:
     def close(self, key: bytes) -> None:
         """Close a core if it is open."""
         kept = self._kept.pop(key, None)
+        self._unrequested.pop(key, None)
         if kept is not None:
             for requester in kept.requesters:
                 requester.kept.pop(key, None)
@@ -253,6 +261,8 @@ class KeptCores:
         kept = self._kept.get(key)
         if kept is not None:
             kept.requesters.pop(requester, None)
+            if not kept.requesters:
+                self._unrequested[key] = None
             self._close_unused(kept)
 
     def _close_unused(self, kept: KeptCore) -> None:
@@ -267,6 +277,10 @@ class KeptCores:
                 self._cores.remove(key)
 
     def _close_one(self) -> None:
+        """Readers may open any core, so theirs close before those that clients have downloaded."""
+        if self._unrequested:
+            self.close(next(iter(self._unrequested)))
+            return
         largest = max(self._requesters, key=lambda requester: len(requester.kept), default=None)
         key = next(iter(largest.kept if largest is not None and largest.kept else self._kept))
         self.close(key)

@@ -332,6 +332,28 @@ def test_at_the_bound_the_connection_with_most_open_cores_loses_one() -> None:
     run(scene)
 
 
+def test_at_the_bound_cores_that_only_readers_use_are_closed_first() -> None:
+    async def scene() -> None:
+        world = World()
+        kept, records = world.peer._kept, world.peer.records
+        kept._max_kept = 5
+        async with app(world) as client:
+            client.name(*(CoreRef(bytes([i]) * 32, 7) for i in range(1, 4)))
+            await eventually(lambda: len(kept) == 3)
+            read = [Record(bytes([i]) * 32, SECOND.public_key, "h") for i in range(10, 15)]
+            for record in read:
+                records.add(record)
+                kept.serve(record)
+            kept.serve(read[3])  # the oldest use is that of the other now
+            client.name(CoreRef(bytes([4]) * 32, 7))
+            named = [bytes([i]) * 32 for i in range(1, 5)]
+            await eventually(lambda: named[3] in kept)
+            assert all(key in kept for key in (*named, read[3].key)) and len(kept) == 5
+        await world.close()
+
+    run(scene)
+
+
 def test_cores_that_wait_to_be_opened_and_groups_of_a_connection_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

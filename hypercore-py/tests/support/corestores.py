@@ -8,10 +8,7 @@ from contextlib import asynccontextmanager
 
 from hypercore.aio.cores.corestore import Corestore
 from hypercore.aio.cores.session import Hypercore
-from hypercore.aio.net.handshake import secure
-from hypercore.aio.net.udp_socket import Endpoint
-from hypercore.aio.net.udx_transport import StreamTransport
-from hypercore.crypto import KeyPair
+from hypercore.testing.connections import connected, end_keys
 
 TIMEOUT = 10
 
@@ -19,25 +16,10 @@ TIMEOUT = 10
 @asynccontextmanager
 async def joined(a: Corestore, b: Corestore) -> AsyncIterator[None]:
     """A connection between two corestores, for as long as the context lasts."""
-    endpoint = Endpoint()
-    sockets = [endpoint.bind("127.0.0.1", 0) for _ in range(2)]
-    streams = [StreamTransport(endpoint) for _ in range(2)]
-    for i in range(2):
-        streams[i].connect(streams[1 - i].local_id, sockets[1 - i].local_address, sockets[i])
-    connections = await asyncio.gather(
-        *(
-            secure(streams[i], is_initiator=i == 0, key_pair=KeyPair.from_seed(bytes([i + 1]) * 32))
-            for i in range(2)
-        )
-    )
-    a.replicate(connections[0])
-    b.replicate(connections[1])
-    try:
+    async with connected([end_keys()]) as [(client, server)]:
+        a.replicate(client)
+        b.replicate(server)
         yield
-    finally:
-        for connection in connections:
-            connection.destroy()
-        endpoint.close()
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:

@@ -9,12 +9,10 @@ import pytest
 from hypercore.aio.cores import corestore as corestore_module
 from hypercore.aio.cores.corestore import Corestore
 from hypercore.aio.cores.openings import MAX_UNANSWERED_OPENS
-from hypercore.aio.net.handshake import secure
-from hypercore.aio.net.udp_socket import Endpoint
-from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.core import memory_store
 from hypercore.crypto import KeyPair
 from hypercore.errors import LocalProtocolError
+from hypercore.testing.connections import connected, end_keys
 from hypercore.testing.cores import make_writer, sample_blocks
 from support.corestores import content, eventually, joined, run
 
@@ -55,27 +53,14 @@ def test_a_peer_that_answers_nothing_costs_the_same_however_many_cores_are_activ
         async with Corestore(memory_store()) as source:
             for key in unknown_keys(3 * MAX_UNANSWERED_OPENS, b"a"):
                 source.get(key)
-            endpoint = Endpoint()
-            sockets = [endpoint.bind("127.0.0.1", 0) for _ in range(2)]
-            streams = [StreamTransport(endpoint) for _ in range(2)]
-            for i in range(2):
-                streams[i].connect(streams[1 - i].local_id, sockets[1 - i].local_address, sockets[i])
-            peer, ours = await asyncio.gather(
-                *(
-                    secure(streams[i], is_initiator=i == 0, key_pair=KeyPair.from_seed(bytes([i + 1]) * 32))
-                    for i in range(2)
-                )
-            )
-            link = source.replicate(ours)
-            await asyncio.sleep(0.05)
-            for key in unknown_keys(100, b"b"):
-                source.get(key)
-            peer.send_keep_alive()
-            await asyncio.sleep(0.1)
-            assert link.muxer.channels == link.muxer.unanswered == MAX_UNANSWERED_OPENS
-            peer.destroy()
-            ours.destroy()
-            endpoint.close()
+            async with connected([end_keys()]) as [(peer, ours)]:
+                link = source.replicate(ours)
+                await asyncio.sleep(0.05)
+                for key in unknown_keys(100, b"b"):
+                    source.get(key)
+                peer.send_keep_alive()
+                await asyncio.sleep(0.1)
+                assert link.muxer.channels == link.muxer.unanswered == MAX_UNANSWERED_OPENS
 
     run(test)
 

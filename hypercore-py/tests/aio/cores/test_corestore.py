@@ -12,10 +12,10 @@ from hypercore.aio.cores import corestore as corestore_module
 from hypercore.aio.cores.corestore import Corestore
 from hypercore.aio.cores.session import Hypercore
 from hypercore.core import memory_store
-from hypercore.crypto import KeyPair
 from hypercore.errors import BlockNotAvailable, InvalidCapability, LocalProtocolError, StoreFull
 from hypercore.replication import UpgradeAvailable
 from hypercore.storage.base import Batch
+from hypercore.testing.connections import end_keys
 from hypercore.testing.cores import Writer, make_writer, sample_blocks
 from support.corestores import TIMEOUT, content, eventually, joined, run
 
@@ -187,7 +187,7 @@ def test_a_peer_that_does_not_know_the_key_is_cut_off() -> None:
                 await eventually(lambda: bool(misbehaviours))
             assert source.links == 0
         (key, error) = misbehaviours[0]
-        assert key == KeyPair.from_seed(b"\x02" * 32).public_key
+        assert key == end_keys().server.public_key
         assert isinstance(error, InvalidCapability)
 
     run(scene)

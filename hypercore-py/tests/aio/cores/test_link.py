@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from itertools import chain, repeat
 from unittest.mock import Mock
 
@@ -13,37 +12,18 @@ import pytest
 from hypercore.aio.cores import link as link_module
 from hypercore.aio.cores.corestore import Corestore
 from hypercore.aio.cores.holdings import Holdings
-from hypercore.aio.net.handshake import secure
 from hypercore.aio.net.secret_connection import SecretConnection
-from hypercore.aio.net.udp_socket import Endpoint
-from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.codec import Reader
 from hypercore.core import memory_store
-from hypercore.crypto import KeyPair
 from hypercore.errors import RemoteProtocolError
 from hypercore.mux import Channel, CloseReason, Muxer
 from hypercore.secretstream import MAX_EARLY_FRAME_BYTES
+from hypercore.testing.connections import Ends, connected, end_keys
 from hypercore.testing.cores import make_writer, sample_blocks
 
 
-@asynccontextmanager
-async def connected(count: int) -> AsyncIterator[list[tuple[SecretConnection, SecretConnection]]]:
-    """Pairs of a client's connection and the server's end of it."""
-    endpoint, pairs = Endpoint(), []
-    sockets = [endpoint.bind("127.0.0.1", 0) for _ in range(2)]
-    for number in range(count):
-        streams = [StreamTransport(endpoint) for _ in range(2)]
-        for i in range(2):
-            streams[i].connect(streams[1 - i].local_id, sockets[1 - i].local_address, sockets[i])
-        keys = [KeyPair.from_seed(bytes([i + 1, number]) * 16) for i in range(2)]
-        client, server = await asyncio.gather(
-            *(secure(streams[i], is_initiator=i == 0, key_pair=keys[i]) for i in range(2))
-        )
-        pairs.append((client, server))
-    try:
-        yield pairs
-    finally:
-        endpoint.close()
+def connections(count: int) -> AbstractAsyncContextManager[list[Ends]]:
+    return connected([end_keys(number) for number in range(count)])
 
 
 def ended(connection: SecretConnection) -> asyncio.Future[Exception | None]:
@@ -59,7 +39,7 @@ def announce(connection: SecretConnection, size: int, sent: int) -> None:
 
 def test_a_long_frame_is_refused_before_a_channel_is_open() -> None:
     async def main() -> None:
-        async with asyncio.timeout(20), connected(2) as pairs, Corestore(memory_store()) as cores:
+        async with asyncio.timeout(20), connections(2) as pairs, Corestore(memory_store()) as cores:
             ends = []
             for client, server in pairs:
                 cores.replicate(server)
@@ -80,7 +60,7 @@ def test_incomplete_frames_are_bounded_over_all_connections() -> None:
 
     async def main() -> None:
         made = make_writer(sample_blocks(50))
-        async with asyncio.timeout(20), connected(11) as pairs:  # noqa: SIM117
+        async with asyncio.timeout(20), connections(11) as pairs:  # noqa: SIM117
             async with Corestore(made.store) as cores, Corestore(memory_store()) as reader:
                 cores.hub.incoming.limit = 1_000_000
                 for _, server in pairs:
@@ -119,7 +99,7 @@ def test_a_batch_counts_as_received_until_all_of_it_is_processed() -> None:
 def test_a_connection_on_which_no_channel_opens_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         made = make_writer(sample_blocks(3))
-        async with asyncio.timeout(20), connected(2) as pairs:  # noqa: SIM117
+        async with asyncio.timeout(20), connections(2) as pairs:  # noqa: SIM117
             async with Corestore(made.store) as cores, Corestore(memory_store()) as reader:
                 used = cores.replicate(pairs[0][1])
                 copy = reader.get(made.core.key)
@@ -143,7 +123,7 @@ def test_what_waits_to_be_sent_is_bounded_over_all_connections() -> None:
     async def main() -> None:
         made = make_writer([bytes([n]) * 200_000 for n in range(40)])
         # Each that reads nothing takes 4 MiB before it shows that: three of them are enough
-        async with asyncio.timeout(40), connected(4) as pairs, Corestore(made.store) as cores:
+        async with asyncio.timeout(40), connections(4) as pairs, Corestore(made.store) as cores:
             limit = cores.hub.outgoing.limit = 1_200_000
             stores = [Corestore(memory_store()) for _ in pairs]
             copies = []

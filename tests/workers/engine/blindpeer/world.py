@@ -9,12 +9,10 @@ from typing import Any
 
 from hypercore.aio.cores.corestore import Corestore
 from hypercore.aio.cores.link import Link
-from hypercore.aio.net.handshake import secure
-from hypercore.aio.net.udp_socket import Endpoint
-from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.blindpeer import BlindPeerChannel, CoreRef, Cores, Hello, RpcChannel
 from hypercore.core import memory_store
 from hypercore.crypto import KeyPair
+from hypercore.testing.connections import EndKeys, connected
 from hypercore.testing.cores import Writer as CoreWriter
 from workers.engine.blindpeer.blind_peer import BlindPeer
 from workers.engine.blindpeer.host import Room
@@ -119,25 +117,16 @@ class App:
 @asynccontextmanager
 async def app(world: World, store: Any = None, key_pair: KeyPair = FIRST) -> AsyncIterator[App]:
     cores = Corestore(store or memory_store())
-    endpoint = Endpoint()
-    sockets = [endpoint.bind("127.0.0.1", 0) for _ in range(2)]
-    streams = [StreamTransport(endpoint) for _ in range(2)]
-    for i in range(2):
-        streams[i].connect(streams[1 - i].local_id, sockets[1 - i].local_address, sockets[i])
-    connections = await asyncio.gather(
-        secure(streams[0], is_initiator=True, key_pair=key_pair),
-        secure(streams[1], is_initiator=False, key_pair=SERVER),
-    )
-    server = world.cores.replicate(connections[1])
-    world.peer.attach(server)
-    connections[1].add_close_listener(lambda: world.peer.detach(server))
-    try:
-        yield App(cores, cores.replicate(connections[0]), server)
-    finally:
-        for connection in connections:
-            connection.destroy()
-        await cores.close()
-        endpoint.close()
+    async with connected([EndKeys(key_pair, SERVER)]) as [(client, server)]:
+        link = world.cores.replicate(server)
+        world.peer.attach(link)
+        server.add_close_listener(lambda: world.peer.detach(link))
+        try:
+            yield App(cores, cores.replicate(client), link)
+        finally:
+            client.destroy()
+            server.destroy()
+            await cores.close()
 
 
 def run(scene: Callable[[], Awaitable[None]]) -> None:

@@ -170,8 +170,12 @@ def _notify(client: Any, users: list[str]) -> None:
     """Notify the retired workers among these users that are connected."""
     connected_users = {str(entry.get("user")) for entry in client.client_list()}
     nodes = [node for user in users if user in connected_users and (node := worker_of_user(user)) is not None]
-    if nodes:
+    if not nodes:
+        return
+    try:
         notify_retired(client, nodes)
+    except Exception:  # an account must end, whatever keeps its worker from hearing of it
+        log.exception("retired workers were not notified; their accounts end all the same")
 
 
 def make_for(worker: Worker) -> acl.Version:

@@ -22,8 +22,9 @@ CHECK_AGAIN_AFTER: Final = 0.3
 
 
 def notify_retired(client: Any, node_ids: Collection[str]) -> None:
-    """Send it to those of these workers that were retired. Returns when they have taken it, or after TIMEOUT.
-    `node_ids`: of workers that are connected, whose accounts are about to end."""
+    """Send `Retire` to the retired ones among these workers. Returns when they took it, or after TIMEOUT.
+
+    `node_ids`: ids of workers that are connected, and whose accounts are about to end."""
     rows = Worker.objects.filter(node_id__in=node_ids, state=Worker.State.RETIRED).values_list(
         "pk", "node_id"
     )

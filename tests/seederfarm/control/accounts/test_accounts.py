@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.utils import timezone
@@ -140,6 +141,20 @@ def test_an_account_that_the_broker_refuses_keeps_no_other_from_being_made_or_re
         accounts.sync()
     assert accounts.user_of_worker(first) not in users(broker)
     assert accounts.user_of_worker(third) in users(broker)
+
+
+def test_a_retired_worker_loses_its_account_even_if_it_cannot_be_notified(
+    broker: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = worker_row()
+    accounts.sync()
+    connected = log_in(broker, accounts.user_of_worker(NODE), "mine")
+    assert connected.ping()
+    monkeypatch.setattr(accounts, "notify_retired", Mock(side_effect=RuntimeError("no sequence number")))
+    services.retire([worker], "cli")
+    assert accounts.sync().removed == [accounts.user_of_worker(NODE)]
+    with pytest.raises(ConnectionError):
+        connected.ping()
 
 
 def test_an_account_may_do_what_a_worker_needs_and_nothing_to_others(broker: RedisServer) -> None:

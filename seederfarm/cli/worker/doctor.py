@@ -13,15 +13,11 @@ from workers.settings.table import SettingError
 from ..common.extras import WORKER, require
 from ..common.failures import BadInput
 from ..common.findings import show
+from .options import DATA
 
 
 @click.command()
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Directory of the worker (default: $SEEDERFARM_HOME/worker, else ~/.seederfarm/worker).",
-)
+@DATA
 @click.option(
     "--bootstrap", multiple=True, metavar="HOST:PORT", help="DHT node to start from; may be repeated."
 )

@@ -15,18 +15,14 @@ from workers.settings.table import SettingError
 from ..common.extras import WORKER, require
 from ..common.failures import BadInput
 from ..common.options import DurationType
+from .options import DATA, NAME, ZONE
 
 
 @click.command()
 @click.argument("token")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Where content and state are kept (default: $SEEDERFARM_HOME/worker, else ~/.seederfarm/worker).",
-)
-@click.option("--name", help="Name of this worker in the farm (default: the host name).")
-@click.option("--zone", default="", help="Where it is: copies of a drive go to different zones.")
+@DATA
+@NAME
+@ZONE
 @click.option(
     "--timeout", type=DurationType(), default="60s", metavar="TIME", help="Longest wait for the farm."
 )

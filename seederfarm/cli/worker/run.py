@@ -14,20 +14,14 @@ from workers.settings.table import SettingError
 from ..common.extras import WORKER, require
 from ..common.failures import BadInput
 from ..common.options import SizeType
+from .options import DATA, NAME, ZONE
 
 
 @click.command()
 @click.option("--join", "token", metavar="TOKEN", help="Join the farm that made this token. Needed once.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Where content and state are kept (default: $SEEDERFARM_HOME/worker, else ~/.seederfarm/worker).",
-)
-@click.option("--name", help="Name of this worker in the farm (default: the host name).")
-@click.option(
-    "--zone", default="", help="Where it is (a building, a city): copies of a drive go to different zones."
-)
+@DATA
+@NAME
+@ZONE
 @click.option(
     "--tag", "tags", multiple=True, help="A word that drives may require of their workers; may be repeated."
 )

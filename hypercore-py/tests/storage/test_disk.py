@@ -189,7 +189,7 @@ def open_to_all(path: Path) -> None:
             folder.chmod(0o755)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("mode", [0o000, 0o500])
 def test_a_directory_that_may_not_be_used_says_so(tmp_path: Path, mode: int) -> None:
     directory = tmp_path / "data"
@@ -204,7 +204,7 @@ def test_a_directory_that_may_not_be_used_says_so(tmp_path: Path, mode: int) -> 
     assert str(directory) in out
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_directory_below_one_that_may_not_be_entered_says_so(tmp_path: Path) -> None:
     open_to_all(tmp_path)
     closed = tmp_path / "closed"

@@ -36,7 +36,7 @@ def test_the_variable_lists_the_clients_whatever_the_option() -> None:
         assert found.trusted == {bytes.fromhex(TWO)} and found.bans.has_host("192.0.2.7")
 
 
-@pytest.mark.parametrize(("name", "value"), [("", "somebody"), ("_TRUST", "ab"), ("_BAN", "example.org")])
+@pytest.mark.parametrize(("name", "value"), [("", "friends"), ("_TRUST", "ab"), ("_BAN", "example.org")])
 def test_what_is_no_key_or_network_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=f"SEEDERFARM_BLIND_PEER{name}: "):
         blind_peer({name: value}, enabled=True)

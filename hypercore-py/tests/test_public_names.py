@@ -83,11 +83,12 @@ def test_importing_the_packages_loads_nothing_of_weight() -> None:
 
 
 def test_everything_outside_of_aio_is_loaded_without_an_event_loop() -> None:
-    """The event loop is the shell's; `testing.testnet` runs shells."""
+    """The event loop is the shell's; two modules of `testing` run shells."""
     code = """
 import importlib, pkgutil, sys, hypercore
+shells = ("hypercore.aio", "hypercore.testing.connections", "hypercore.testing.testnet")
 for module in pkgutil.walk_packages(hypercore.__path__, "hypercore."):
-    if not module.name.startswith(("hypercore.aio", "hypercore.testing.testnet")):
+    if not module.name.startswith(shells):
         importlib.import_module(module.name)
 print("asyncio" in sys.modules, "hypercore.replication.replicator" in sys.modules)
 """

@@ -221,11 +221,9 @@ class Site:
         assert self.router is not None, "only routers move"
         network, old = f"11.{self.number}.1", self.public
         self.public = f"{network}.{int(old.rpartition('.')[2]) + 1}"
-        self.router.ip(
-            f"address delete {old}/24 dev wan",
-            f"address add {self.public}/24 dev wan",
-            f"route replace default via {network}.1",
-        )
+        self.router.ip(f"address delete {old}/24 dev wan")
+        self._wait_until_no_way_is_known()
+        self.router.ip(f"address add {self.public}/24 dev wan", f"route replace default via {network}.1")
 
     def expire_after(self, seconds: int) -> None:
         """How long the router remembers a way that nothing goes through, from now on."""
@@ -237,8 +235,19 @@ class Site:
     def restart_router(self) -> None:
         """The router forgets all that it had let through."""
         assert self.router is not None, "there is no router here"
-        self.router.ip("link set wan down")  # masquerading drops what it knows with the link
+        self.router.ip("link set wan down")
+        self._wait_until_no_way_is_known()
         self.router.ip("link set wan up", f"route replace default via 11.{self.number}.1.1")
+
+    def _wait_until_no_way_is_known(self) -> None:
+        """Masquerading drops what it knows of an interface that lost its link or its address, but the kernel
+        leaves that to a thread of its own, which comes late on a busy machine."""
+        assert self.router is not None
+        end = time.monotonic() + START_SECONDS
+        while known := int(self.router.run("cat", "/proc/sys/net/netfilter/nf_conntrack_count")):
+            if time.monotonic() > end:
+                raise LabUnavailable(f"{self.router.name} still knows {known} ways through it")
+            time.sleep(0.02)
 
     def _make_router(self, masquerade: str) -> Namespace:
         router = self._lab.add(Namespace(f"site{self.number}router", self._lab.inside))
@@ -267,6 +276,14 @@ def _router_rules(masquerade: str) -> str:
             chain through {{
                 type filter hook forward priority filter;
                 iifname "wan" ct state new drop
+            }}
+            chain own {{
+                type filter hook output priority raw;
+                oifname "lan" notrack
+            }}
+            chain local {{
+                type filter hook prerouting priority raw;
+                iifname "lan" ip daddr {{ 192.168.0.0/16, 224.0.0.0/4, 255.255.255.255 }} notrack
             }}
         }}
     """

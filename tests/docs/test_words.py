@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -75,6 +76,18 @@ def test_terms_of_a_room_are_not_rejected_there() -> None:
     source = "class Look:\n    told = 1"
     assert [found.word for found in words.check(source)] == ["look", "told"]
     assert [found.word for found in words.check(source, terms=words.TERMS["dashboard"])] == ["told"]
+
+
+def test_the_glossary_rejects_what_the_check_refuses() -> None:
+    """A word is on the page in one of its forms."""
+    rejected = [
+        row.split("|")[3] for row in (ROOT / "docs" / "glossary.md").read_text().splitlines() if "|" in row
+    ]
+    on_page = set(re.findall("[a-z]+", " ".join(rejected)))
+    forms: dict[str, set[str]] = {}
+    for word, instead in (words.IN_NAMES | words.PARAMETERS).items():
+        forms.setdefault(instead, set()).add(word)
+    assert [found for found in forms.values() if not found & on_page] == []
 
 
 def test_the_line_and_the_module_name_are_given() -> None:

@@ -45,4 +45,4 @@ def test_a_fault_is_the_peers_or_ours_never_both() -> None:
 
 def test_errors_that_more_than_one_room_can_raise_are_in_one_module() -> None:
     elsewhere = {kind for kind in all_errors() if kind.__module__ != errors.__name__}
-    assert {kind.__module__.split(".")[1] for kind in elsewhere} <= {"aio", "dht", "udx"}
+    assert {kind.__module__.split(".")[1] for kind in elsewhere} <= {"aio", "dht"}

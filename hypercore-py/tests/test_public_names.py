@@ -95,9 +95,17 @@ print("asyncio" in sys.modules, "hypercore.replication.replicator" in sys.module
     assert run(code) == "False True\n"
 
 
-def test_what_reads_from_the_disk_alone_loads_no_dht() -> None:
-    code = "import sys; from hypercore.aio import Corestore; print('hypercore.dht' in sys.modules)"
-    assert run(code) == "False\n"
+def test_cores_load_nothing_of_the_network() -> None:
+    code = """
+import importlib, pkgutil, sys, hypercore.aio.cores
+for module in pkgutil.walk_packages(hypercore.aio.cores.__path__, "hypercore.aio.cores."):
+    importlib.import_module(module.name)
+print(*sys.modules)
+"""
+    loaded = set(run(code).split())
+    rooms = {"dht", "noise", "secretstream", "swarm", "udx", "aio.dht", "aio.net", "aio.swarm"}
+    assert "hypercore.aio.cores.corestore" in loaded
+    assert not {f"hypercore.{room}" for room in rooms} & loaded
 
 
 def test_a_star_import_gives_the_public_names() -> None:

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from hypercore.connection import MAX_EARLY_FRAME_BYTES
 from hypercore.errors import HypercoreError
-from hypercore.secretstream import MAX_EARLY_FRAME_BYTES
 from hypercore.wire.control import BitfieldMessage, Range, Sync
 from hypercore.wire.request import Request, RequestBlock
 

@@ -7,6 +7,14 @@ from typing import Protocol
 
 from ._types import Buffer
 
+MAX_FRAME_BYTES = 2**24 - 1
+"""Longest frame, an encrypted message, in bytes, by its length field. Also the bound on an incomplete one of
+a peer, without the chunks received last."""
+
+MAX_EARLY_FRAME_BYTES = 2 * 2**20
+"""The same for a peer that has not opened any channel yet. An official peer opens the channels of all its
+cores in one batch, 100 to 175 bytes for each: this is enough for 12,000. Ours (protomux: 8 MiB)."""
+
 
 class Connection(Protocol):
     """An encrypted, ordered message stream to one peer.

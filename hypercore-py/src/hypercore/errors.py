@@ -174,6 +174,18 @@ class ConnectionClosed(HypercoreError):
     code = "CONNECTION_CLOSED"
 
 
+class StreamReset(ConnectionClosed):
+    """The peer destroyed the stream that carries the connection."""
+
+    code = "ECONNRESET"
+
+
+class StreamTimedOut(ConnectionClosed):
+    """The peer did not acknowledge within the timeouts."""
+
+    code = "ETIMEDOUT"
+
+
 class PeerUnreachable(HypercoreError):
     """The peer could not be reached."""
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypercore.connection import MAX_FRAME_BYTES
 from hypercore.crypto import KeyPair
 from hypercore.errors import HandshakeError, LocalProtocolError, RemoteProtocolError
 from hypercore.noise import HandshakeResult
 from hypercore.secretstream import (
-    MAX_FRAME_BYTES,
     MAX_MESSAGE_BYTES,
     FrameParser,
     SecretStream,

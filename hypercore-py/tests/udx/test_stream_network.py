@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from hypercore.errors import StreamTimedOut
 from hypercore.testing import Path, Simulation
-from hypercore.udx import StreamTimedOut
 from hypercore.udx.bbr import Phase
 from hypercore.udx.limits import RECEIVE_WINDOW_BYTES, TIME_WAIT_SECONDS, WRITE_BUFFER_BYTES
 from hypercore.udx.packet import FLAG_HEARTBEAT, Packet

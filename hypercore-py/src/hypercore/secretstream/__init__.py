@@ -4,15 +4,13 @@ Source: holepunchto/hyperswarm-secret-stream index.js (6.9.2) and sodium-secrets
 """
 
 from .box import UnorderedBox
-from .framing import MAX_EARLY_FRAME_BYTES, MAX_FIRST_FRAME_BYTES, MAX_FRAME_BYTES, FrameParser
+from .framing import MAX_FIRST_FRAME_BYTES, FrameParser
 from .sodium import OVERHEAD_BYTES
 from .stream import MAX_MESSAGE_BYTES, SecretStream, stream_id
 from .xx import XXHandshake
 
 __all__ = [
-    "MAX_EARLY_FRAME_BYTES",
     "MAX_FIRST_FRAME_BYTES",
-    "MAX_FRAME_BYTES",
     "MAX_MESSAGE_BYTES",
     "OVERHEAD_BYTES",
     "FrameParser",

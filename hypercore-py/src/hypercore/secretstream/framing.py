@@ -9,21 +9,14 @@ from collections import deque
 from collections.abc import Sequence
 
 from .._types import Buffer
+from ..connection import MAX_EARLY_FRAME_BYTES, MAX_FRAME_BYTES
 from ..errors import LocalProtocolError, RemoteProtocolError
 
 LENGTH_BYTES = 3
 
-MAX_FRAME_BYTES = 2**24 - 1
-"""Longest body of a frame in bytes, by its length field. Also the bound on an incomplete frame of one peer,
-without the chunks of one `feed`."""
-
 MAX_FIRST_FRAME_BYTES = 256 * 1024
-"""The same for a peer that has sent no encrypted message yet: only that authenticates it. An official peer
-opens the channels of all its cores in it, some 100 bytes each. Ours."""
-
-MAX_EARLY_FRAME_BYTES = 2 * 2**20
-"""The same for a peer that has not opened any channel yet. An official peer opens the channels of all its
-cores in one batch, 100 to 175 bytes for each: this is enough for 12,000. Ours (protomux: 8 MiB)."""
+"""Longest body of a frame in bytes from a peer that has sent no encrypted message yet: only that
+authenticates it. An official peer opens the channels of all its cores in it, some 100 bytes each. Ours."""
 
 JOIN_BYTES = 64 * 1024
 """Bytes joined at a time, if available, so that many short frames cost few copies."""

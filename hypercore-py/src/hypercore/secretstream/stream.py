@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .._types import Buffer
+from ..connection import MAX_FRAME_BYTES
 from ..crypto import blake2b_256, namespace
 from ..errors import HandshakeError, LocalProtocolError, RemoteProtocolError
 from ..noise import HandshakeResult
-from .framing import LENGTH_BYTES, MAX_FRAME_BYTES, FrameParser, frame
+from .framing import LENGTH_BYTES, FrameParser, frame
 from .sodium import HEADER_BYTES, OVERHEAD_BYTES, Pull, Push, new_pull, new_push
 
 ID_BYTES = 32

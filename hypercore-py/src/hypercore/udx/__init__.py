@@ -5,7 +5,7 @@ stream.
 """
 
 from .bursts import Burst
-from .events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged, StreamReset, StreamTimedOut
+from .events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged
 from .packet import Packet
 from .stream import UdxStream
 from .time_wait import TimeWait
@@ -20,8 +20,6 @@ __all__ = [
     "Message",
     "Packet",
     "RemoteChanged",
-    "StreamReset",
-    "StreamTimedOut",
     "TimeWait",
     "UdxStream",
 ]

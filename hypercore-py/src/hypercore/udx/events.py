@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from .._types import Buffer
 from ..errors import ConnectionClosed
-
-
-class StreamReset(ConnectionClosed):
-    """The peer destroyed the stream."""
-
-    code: ClassVar[str] = "ECONNRESET"
-
-
-class StreamTimedOut(ConnectionClosed):
-    """The peer did not acknowledge within the timeouts."""
-
-    code: ClassVar[str] = "ETIMEDOUT"
 
 
 class Data(NamedTuple):

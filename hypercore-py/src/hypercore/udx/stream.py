@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import deque
 
 from .._types import Buffer
-from ..errors import ConnectionClosed, LocalProtocolError
+from ..errors import ConnectionClosed, LocalProtocolError, StreamReset, StreamTimedOut
 from .bursts import Burst, data_burst
-from .events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged, StreamReset, StreamTimedOut
+from .events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged
 from .heartbeat import Heartbeat
 from .limits import PAYLOAD_BYTES, RECEIVE_WINDOW_BYTES
 from .memory import ReceiveMemory

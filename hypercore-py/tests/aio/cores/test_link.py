@@ -14,10 +14,10 @@ from hypercore.aio.cores.corestore import Corestore
 from hypercore.aio.cores.holdings import Holdings
 from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.codec import Reader
+from hypercore.connection import MAX_EARLY_FRAME_BYTES
 from hypercore.core import memory_store
 from hypercore.errors import RemoteProtocolError
 from hypercore.mux import Channel, CloseReason, Muxer
-from hypercore.secretstream import MAX_EARLY_FRAME_BYTES
 from hypercore.testing.connections import Ends, connected, end_keys
 from hypercore.testing.cores import make_writer, sample_blocks
 

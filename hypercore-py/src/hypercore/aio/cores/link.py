@@ -8,12 +8,10 @@ from collections.abc import Callable
 from math import inf
 from time import monotonic
 
-from ...connection import Connection
-from ...errors import ConnectionClosed, RemoteProtocolError
+from ...connection import MAX_EARLY_FRAME_BYTES, MAX_FRAME_BYTES, Connection
+from ...errors import ConnectionClosed, RemoteProtocolError, StreamReset
 from ...keys import encode_key
 from ...mux import Muxer, UndecidedBudget
-from ...secretstream import MAX_EARLY_FRAME_BYTES, MAX_FRAME_BYTES
-from ...udx.events import StreamReset
 from .debts import Debt
 from .holdings import MAX_INCOMING_BYTES, MAX_OUTGOING_BYTES, PROGRESS_SECONDS, Holdings
 from .turns import Turns, Useful

@@ -8,10 +8,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 from ..._types import Buffer
-from ...connection import Connection
+from ...connection import MAX_FRAME_BYTES, Connection
 from ...errors import ConnectionClosed, RemoteProtocolError
 from ...noise import HandshakeResult
-from ...secretstream import MAX_FIRST_FRAME_BYTES, MAX_FRAME_BYTES, SecretStream
+from ...secretstream import MAX_FIRST_FRAME_BYTES, SecretStream
 from .udx_transport import StreamHandler, StreamTransport
 
 if TYPE_CHECKING:

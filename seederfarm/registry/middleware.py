@@ -10,12 +10,14 @@ from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.utils.deprecation import MiddlewareMixin
+from servestatic.middleware import ServeStaticMiddleware
 
 from hypercore.printable import visible
 
@@ -78,6 +80,20 @@ class Messages(InLoop, MessageMiddleware):
 
 class XFrameOptions(InLoop, XFrameOptionsMiddleware):
     """Django's; it writes a header."""
+
+
+class StaticFiles(ServeStaticMiddleware):  # type: ignore[misc]
+    """Servestatic's. Where files are looked for when they are requested, none is listed before: that takes
+    longer than a page, and a test client has a middleware of its own."""
+
+    def add_files_from_finders(self) -> None:
+        if not self.autorefresh:
+            super().add_files_from_finders()
+            return
+        found: Any = finders.get_finders()
+        for finder in found:
+            for storage in finder.storages.values():
+                self.insert_directory(storage.location, self.static_prefix)
 
 
 class VisibleText(InLoop):

@@ -49,7 +49,7 @@ MIDDLEWARE = [
     "dashboard.middleware.FilesOrigin",
     "dashboard.middleware.ContentPolicy",
     "dashboard.api.middleware.ApiAnswers",
-    "servestatic.middleware.ServeStaticMiddleware",
+    "seederfarm.registry.middleware.StaticFiles",
     "seederfarm.registry.middleware.Session",
     "seederfarm.registry.middleware.Common",
     "seederfarm.registry.middleware.Csrf",

@@ -58,7 +58,7 @@ class Upstream(BaseHTTPRequestHandler):
 def upstream(home: Path, **values: Any) -> Iterator[type[Upstream]]:
     kind = type("Handler", (Upstream,), {"asked": [], **values})
     server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     (home / "flower_secret").write_text("farm:pa55word\n")
     farm = replace(django_settings.FARM, home=home, flower_port=server.server_port)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from django.http import HttpRequest, HttpResponse
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
 
 from dashboard.api.middleware import ApiAnswers
 from dashboard.middleware import ContentPolicy, FilesOrigin
 from seederfarm.control.middleware import UndeliveredMessageMiddleware
-from seederfarm.registry.middleware import InLoop
+from seederfarm.registry.middleware import InLoop, StaticFiles
 
 
 class Noting(InLoop):
@@ -62,3 +62,19 @@ def test_middleware_of_the_farm_takes_no_turn_of_a_thread(kind: type[InLoop]) ->
         return answer
 
     assert asyncio.run(scene()).content == b"file"
+
+
+@pytest.mark.parametrize("autorefresh", [False, True])
+def test_static_files_are_found_whether_listed_before_or_looked_for(autorefresh: bool) -> None:
+    with override_settings(SERVESTATIC_AUTOREFRESH=autorefresh):
+        middleware: Any = StaticFiles(a_view)
+        assert bool(middleware.files) is not autorefresh
+
+        async def ask(path: str) -> Any:
+            return await middleware(RequestFactory().get(path))
+
+        found = asyncio.run(ask("/static/dashboard/farm.css"))
+        assert (found.status_code, found.headers["Content-Type"]) == (200, 'text/css; charset="utf-8"')
+        found.close()
+        for path in ("/static/dashboard/none.css", "/static/../registry/roles.py", "/"):
+            assert asyncio.run(ask(path)).content == b"file"

@@ -84,7 +84,8 @@ def test_the_number_of_queries_does_not_grow_with_the_farm(viewer: Client) -> No
     def count() -> dict[str, int]:
         found = {}
         for address in addresses():
-            cache.clear()  # what one page keeps for a minute would spare the next one a query, until the minute ends
+            # What one page keeps for a minute would spare the next one a query, until the minute ends
+            cache.clear()
             with CaptureQueriesContext(
                 connection,
             ) as queries:

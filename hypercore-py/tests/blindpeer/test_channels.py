@@ -156,6 +156,15 @@ def test_a_second_channel_opens_after_the_first_was_closed() -> None:
     assert ends.owner.cores == [(NAMED, None)]
 
 
+def test_a_notification_may_ask_for_no_answer() -> None:
+    ends = Ends()
+    ends.run()
+    ends.client.send_notification(ROOM)
+    ends.run()
+    assert ends.owner.notifications == [(ROOM, None)]
+    assert ends.answers == []
+
+
 def test_requests_are_answered_in_any_order() -> None:
     ends = Ends()
     ends.run()

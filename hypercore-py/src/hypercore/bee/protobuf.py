@@ -75,13 +75,6 @@ def as_bytes(value: int | bytes) -> bytes:
     return value
 
 
-def as_int(value: int | bytes) -> int:
-    """The value of a field that must be a varint."""
-    if isinstance(value, int):
-        return value
-    raise InvalidContent("protobuf: bytes where an integer was expected")
-
-
 def extend_packed(values: list[int], value: int | bytes, limit: int) -> None:
     """Append the integers of a repeated field, packed or single. Raises InvalidContent above `limit`
     values."""
@@ -109,11 +102,6 @@ def write_varint(out: bytearray, value: int) -> None:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
-
-
-def write_int(out: bytearray, number: int, value: int) -> None:
-    write_varint(out, number << 3 | VARINT)
-    write_varint(out, value)
 
 
 def write_bytes(out: bytearray, number: int, value: bytes | bytearray) -> None:

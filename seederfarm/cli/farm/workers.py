@@ -235,7 +235,7 @@ def drain(name: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", metavar="WORKER")
-@click.option("--force", is_flag=True, help="Also when it has the only complete copy of something.")
+@click.option("--force", is_flag=True, help="Also when it has blocks that no other copy has proven.")
 @json_option
 def retire(name: str, force: bool, as_json: bool) -> None:
     """End the membership of a worker: its messages are refused, and its copies no longer count."""

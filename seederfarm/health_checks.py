@@ -80,6 +80,7 @@ def alive(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
+    """Answers 200 if database and broker answer and control works, else 503 with the reasons."""
     reasons = readiness.reasons()
     text = "\n".join(reasons) or "ok"
     return HttpResponse(f"{text}\n", content_type="text/plain", status=503 if reasons else 200)

@@ -49,6 +49,8 @@ class Output:
         return self._queue.qsize()
 
     def put(self, text: str) -> None:
+        """Queue text for the thread that writes it. Dropped when `max_waiting` pieces wait, or nothing can be
+        written any more."""
         if self.broken.is_set():
             return
         if self._max_waiting is not None and self.waiting >= self._max_waiting:

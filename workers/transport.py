@@ -81,6 +81,7 @@ class TaskFilter:
         return message if rule is None else _remade(message, queue, rule)
 
     def reject(self, queue: str, reason: Rejected) -> None:
+        """Notify the rule of `queue` that a message was dropped, else log it."""
         rule = self._rules.get(queue)
         if rule is None:
             log.warning("dropped a message from %s: %s", queue, reason)
@@ -141,6 +142,8 @@ def _json(text: bytes | str) -> Any:
 
 
 class Message(virtual.Message):
+    """A message; of one that the filter made anew the decoded form is known."""
+
     def __init__(self, payload: dict[str, Any], channel: Any = None, **options: Any) -> None:
         super().__init__(payload, channel=channel, **options)  # type: ignore[no-untyped-call]
         if isinstance(payload, Remade):
@@ -173,6 +176,8 @@ class QoS(kombu_redis.QoS):
 
 
 class Channel(kombu_redis.Channel):
+    """A channel with our messages and connections."""
+
     Message = Message
     QoS = QoS
 
@@ -219,6 +224,8 @@ def _as_lost(error: Exception) -> Exception:
 
 
 class Transport(kombu_redis.Transport):
+    """Kombu's transport to Redis, with `task_filter` before every message."""
+
     Channel = Channel
 
     def _deliver(self, message: Any, queue: str) -> None:

@@ -52,6 +52,7 @@ def _page(port: int) -> str:
 
 
 def main(arguments: list[str]) -> int:
+    """Print the problem of a role, if there is one. Returns the exit status."""
     why = problem(arguments[0])
     if why:
         sys.stderr.write(f"{why}\n")

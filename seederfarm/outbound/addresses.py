@@ -42,6 +42,7 @@ class AddressPolicy:
         return ForbiddenAddress(f"{what} a public address ({self.setting} can allow it)")
 
     def allows(self, text: str) -> bool:
+        """Return whether a connection to this address is allowed. Text that is no address is not."""
         try:
             address = ipaddress.ip_address(text.partition("%")[0])
         except ValueError:
@@ -110,6 +111,8 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """Connect to the first address of `host` that answers, of four, if all are allowed. Raises
+        `httpcore.ConnectError` and `ConnectTimeout`."""
         try:
             addresses = await self._policy.resolve(host, port)
         except OSError as error:
@@ -129,7 +132,9 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """Raise `httpcore.ConnectError`: sockets of this machine are not allowed."""
         raise httpcore.ConnectError("unix sockets are not allowed")
 
     async def sleep(self, seconds: float) -> None:
+        """Wait, as `httpcore` asks for between two tries."""
         await self._inner.sleep(seconds)

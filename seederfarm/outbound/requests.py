@@ -40,6 +40,7 @@ def target(url: str) -> httpcore.URL:
 
 
 def host_header(url: str) -> bytes:
+    """Return the `Host` header for a URL: IPv6 in brackets, other alphabets in IDNA."""
     parts = urlsplit(url)
     host = _ascii(parts.hostname or "")
     host = b"[%s]" % host if b":" in host else host
@@ -58,6 +59,7 @@ def _quoted(path: str) -> bytes:
 
 
 def login(url: str) -> Headers:
+    """Return the `Authorization` header for the login in a URL; empty if there is none."""
     parts = urlsplit(url)
     if parts.username is None and parts.password is None:
         return []

@@ -19,6 +19,8 @@ NOTHING_LOST: Final = "Nothing is lost: copies stay as they are and are served."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
+    """A kind of alert: texts for people, and defaults. `evaluates`: whether control checks the condition."""
+
     kind: str
     title: str
     condition: str
@@ -279,6 +281,7 @@ class Setting:
 
     @property
     def condition(self) -> str:
+        """When there is an alert, with the threshold."""
         return self.rule.condition.format(threshold=self.threshold)
 
     @property
@@ -290,4 +293,5 @@ class Setting:
 
 
 def default_setting(rule: Rule) -> Setting:
+    """Return how a rule is set before a person changes it."""
     return Setting(rule, True, rule.opens_after, rule.closes_after, rule.threshold or 0, True, frozenset())

@@ -7,6 +7,8 @@ from django.db.models.signals import post_migrate, pre_delete
 
 
 class RegistryConfig(AppConfig):
+    """Django's application of the registry."""
+
     name = "seederfarm.registry"
     label = "registry"
     verbose_name = "Seeder Farm"

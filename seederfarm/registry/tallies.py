@@ -22,6 +22,8 @@ W = TypeVar("W", bound=Worker)
 
 
 class Tally(NamedTuple):
+    """Counts of a worker's copies."""
+
     copies: int
     """Copies that a worker should have."""
     complete: int

@@ -56,6 +56,7 @@ class Day(NamedTuple):
 
     @property
     def known(self) -> int:
+        """Seconds of the day in any of the states."""
         return self.safe + self.at_risk + self.unavailable
 
 

@@ -219,6 +219,7 @@ class Agent:
 
     @property
     def paused(self) -> bool:
+        """Whether control has paused this worker."""
         return bool(self._order.paused)
 
     def _on_engine_start(self, shard: Shard) -> None:
@@ -345,6 +346,7 @@ class Agent:
         return len(self._challenges)
 
     def heartbeat(self) -> Heartbeat:
+        """Return what a heartbeat reports now. Reads the host's load and the engines' last numbers."""
         settings, quota = self.settings, self.limits.max_bytes
         host = host_stats(settings.data)
         free = max(0, host.disk_free_bytes - self.headroom)

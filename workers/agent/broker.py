@@ -59,6 +59,7 @@ def store_authority(certificate: str, data: Path) -> None:
 
 
 def transport_options(worker: str) -> dict[str, Any]:
+    """Return Celery's `broker_transport_options` for the worker with this id."""
     keepalive = {}
     for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3)):
         if hasattr(socket, name):

@@ -92,6 +92,7 @@ class JoinClient:
         self._app.conf.update(broker_transport_options=options, result_backend=None, task_protocol=2)
 
     def stop(self) -> None:
+        """End `run` in another thread soon."""
         self._stop.set()
 
     def run(self, timeout: float | None = None) -> bool:

@@ -38,9 +38,11 @@ class ReplicaTracker:
 
     @property
     def has_news(self) -> bool:
+        """Whether a replica waits to be reported, changed or not."""
         return bool(self._untold or self._again)
 
     def count(self, phase: Phase) -> int:
+        """Return the number of replicas in this phase."""
         return sum(known.phase is phase for known in self._known.values())
 
     def assign(self, keys: Iterable[str]) -> None:

@@ -84,6 +84,7 @@ class Reporter:
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
+        """Report every replica soon, and changes from then on, in a thread."""
         # What was sent last may have been lost with the broker
         self._agent.reports.report_all(REPORT_ALL_SOON)
         self._thread.start()

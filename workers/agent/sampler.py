@@ -46,6 +46,7 @@ class Sampler:
 
     @property
     def started(self) -> bool:
+        """Whether its thread runs."""
         return self._thread.is_alive()
 
     @property

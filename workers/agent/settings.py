@@ -65,6 +65,7 @@ def metrics_from(environ: Mapping[str, str]) -> MetricsSettings | None:
 
 
 def is_loopback(host: str) -> bool:
+    """Return whether `host` is `localhost` or a loopback address."""
     if host == "localhost":
         return True
     try:

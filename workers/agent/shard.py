@@ -124,11 +124,13 @@ class Shard:
 
     @property
     def pid(self) -> int | None:
+        """Process id of its engine, or None while there is none."""
         process = self._process
         return None if process is None or process.poll() is not None else process.pid
 
     @property
     def running(self) -> bool:
+        """Whether there is an engine now."""
         return self.pid is not None
 
     def start(self) -> None:

@@ -24,4 +24,5 @@ class Spread:
         return max(0, min(grown, self._count) - self._given)
 
     def used(self, count: int) -> None:
+        """Record that `count` items went."""
         self._given += count

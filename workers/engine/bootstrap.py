@@ -26,7 +26,8 @@ class WatchedNode(Protocol):
     def unresolved(self) -> dict[str, str]:
         """Names of bootstrap nodes that do not resolve, with the reason."""
 
-    def subscribe(self, callback: Callable[[NodeEvent], None], /) -> Callable[[], None]: ...
+    def subscribe(self, callback: Callable[[NodeEvent], None], /) -> Callable[[], None]:
+        """Call `callback` for every event of the node. Returns a function that ends this."""
 
 
 class BootstrapWatch:
@@ -45,6 +46,7 @@ class BootstrapWatch:
         self._unsubscribe: Callable[[], None] | None = None
 
     def start(self) -> None:
+        """Watch the node from now on."""
         self._unsubscribe = self._node.subscribe(self._on_event)
 
     def stop(self) -> None:

@@ -76,6 +76,7 @@ class OpenDrive:
         return self.reader(await self.drive.blobs_key())
 
     def reader(self, key: bytes) -> CoreReader:
+        """Return the reader of a core of this drive, made on first use."""
         found = self._readers.get(key)
         if found is None:
             stored = None if self._stored is None else self._stored.open(key)
@@ -123,6 +124,7 @@ class OpenDrive:
             self._stored.rest()
 
     async def close(self) -> None:
+        """Leave the swarm, drop blocks of peers and close the store."""
         self.closed = True
         for key, reader in self._readers.items():
             reader.rest()
@@ -253,6 +255,7 @@ class Drives:
                 drive.pause()
 
     async def close(self) -> None:
+        """Close all drives, opened or being opened."""
         for task in self._open.values():
             task.cancel()
         await asyncio.gather(*self._open.values(), return_exceptions=True)

@@ -30,6 +30,7 @@ async def serve(socket: Path, directories: list[Path], bootstrap: list[Bootstrap
 
 
 def main() -> int:
+    """Run the gateway until SIGTERM or SIGINT. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="workers.gateway.main")
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--data", action="append", type=Path, default=[], help="directory of a worker")

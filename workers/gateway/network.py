@@ -47,6 +47,7 @@ class Network:
         return self._swarm.join(discovery_key(key), server=False, client=True)
 
     def open(self, key: bytes) -> Hypercore:
+        """Return a session on the core of `key`, which peers of the swarm replicate."""
         return self.cores.get(key)
 
     def remove(self, key: bytes) -> None:
@@ -57,6 +58,7 @@ class Network:
             return
 
     async def close(self) -> None:
+        """Leave the swarm and close all cores."""
         if self._swarm is not None:
             await self._swarm.close()
         await self.cores.close()

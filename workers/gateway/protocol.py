@@ -41,6 +41,8 @@ files for a ZIP; no copy was reached or none gave the block in time; that versio
 
 
 class Ask(msgspec.Struct, kw_only=True, tag="ask", forbid_unknown_fields=True):
+    """Asks for what is at a path of a drive: `Facts` or `Failed`. The first message of a stream."""
+
     key: str
     """64 hex digits."""
     path: str
@@ -54,11 +56,15 @@ class Ask(msgspec.Struct, kw_only=True, tag="ask", forbid_unknown_fields=True):
 
 
 class Read(msgspec.Struct, kw_only=True, tag="read", forbid_unknown_fields=True):
+    """Asks for bytes of the file: `Begin`, then the bytes."""
+
     start: int
     length: int
 
 
 class List(msgspec.Struct, kw_only=True, tag="list", forbid_unknown_fields=True):
+    """Asks for a page of the folder: a `Listing`."""
+
     after: tuple[str, bool] | None = None
     """The last item of the page before: its name, and whether it is a folder."""
     limit: int = MAX_ITEMS
@@ -74,10 +80,12 @@ class List(msgspec.Struct, kw_only=True, tag="list", forbid_unknown_fields=True)
 
 
 class Zip(msgspec.Struct, kw_only=True, tag="zip", forbid_unknown_fields=True):
-    pass
+    """Asks for the folder as a ZIP archive: `Begin`, then its bytes."""
 
 
 class Facts(msgspec.Struct, kw_only=True, tag="facts"):
+    """What is at the path, in the version that is read; `newest` is the newest known. `size` is in bytes."""
+
     kind: Literal["file", "folder"]
     path: str
     """Where it is, after links."""
@@ -90,6 +98,8 @@ class Facts(msgspec.Struct, kw_only=True, tag="facts"):
 
 
 class Item(msgspec.Struct, kw_only=True):
+    """An item of a folder. `size` is in bytes."""
+
     name: str
     kind: Literal["file", "folder", "link"]
     size: int | None = None
@@ -98,6 +108,8 @@ class Item(msgspec.Struct, kw_only=True):
 
 
 class Listing(msgspec.Struct, kw_only=True, tag="listing"):
+    """A page of a folder."""
+
     items: list[Item]
     more: bool
     """Whether other items follow the last one."""
@@ -108,10 +120,12 @@ class Listing(msgspec.Struct, kw_only=True, tag="listing"):
 
 
 class Begin(msgspec.Struct, kw_only=True, tag="begin"):
-    pass
+    """Nothing failed so far: content follows."""
 
 
 class Failed(msgspec.Struct, kw_only=True, tag="failed"):
+    """The content cannot be read, or no more of it."""
+
     code: Code
     text: str
     """For people; may repeat names of the drive."""

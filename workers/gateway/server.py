@@ -34,9 +34,11 @@ class Gateway:
 
     @property
     def connections(self) -> int:
+        """Number of open connections."""
         return len(self._connections)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection until it ends, or close it at once beyond MAX_CONNECTIONS."""
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
@@ -65,6 +67,7 @@ class Gateway:
             raise error
 
     async def close(self) -> None:
+        """End all connections."""
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)

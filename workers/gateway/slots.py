@@ -34,6 +34,7 @@ class Slots:
 
     @property
     def taken(self) -> int:
+        """Number of streams now, of all clients."""
         return self._taken.total()
 
     @contextmanager

@@ -59,6 +59,7 @@ class HeldBlocks:
         self.bytes = 0
 
     def add(self, session: Hypercore, index: int, size: int) -> None:
+        """Count a block of `size` bytes that a peer gave, and drop the oldest beyond the bound."""
         self.bytes += size - self._blocks.pop((session, index), 0)
         self._blocks[session, index] = size
         while self.bytes > self._max_bytes and len(self._blocks) > 1:
@@ -122,6 +123,7 @@ class CoreReader:
 
     @property
     def session(self) -> Hypercore | None:
+        """The session on the core in the swarm, or None while everything came from the disk."""
         return self._session
 
     def has(self, index: int) -> bool:
@@ -132,12 +134,14 @@ class CoreReader:
         return self._session is not None and self._session.core.has(index)
 
     def peek(self, index: int) -> bytes | None:
+        """Return a block that is stored here or in memory, verified, else None."""
         local = self.stored()
         if local is not None and (block := local.get(index)) is not None:
             return block
         return None if self._session is None else self._session.peek(index)
 
     def byte_range(self, index: int) -> tuple[int, int]:
+        """Return byte offset and size of a block. Raises BlockNotAvailable."""
         local = self.stored()
         if local is not None and local.has(index):
             return local.byte_range(index)

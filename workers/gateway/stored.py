@@ -56,6 +56,7 @@ class StoredCore:
         return self.core.has(index)
 
     def byte_range(self, index: int) -> tuple[int, int]:
+        """Return byte offset and size of a block. Raises BlockNotAvailable."""
         self._drive.begin()
         return self.core.byte_range(index)
 
@@ -70,6 +71,7 @@ class StoredCore:
         return self.state() == _state(self._row)
 
     def check_fork(self) -> None:
+        """Raise SnapshotNotAvailable if the engine has truncated the core since it was opened."""
         if self.state()[0] != self.core.fork:
             raise SnapshotNotAvailable("the core was truncated while it was read")
 
@@ -98,6 +100,7 @@ class StoredDrive:
         return found
 
     def row(self, name: bytes) -> CoreRow | None:
+        """Return the row of the core with this discovery key, as the database has it now, or None."""
         return self._backend.read_row(name)
 
     @property
@@ -125,6 +128,7 @@ class StoredDrive:
             self._backend.release()
 
     def close(self) -> None:
+        """Close the database and the block files."""
         self._store.close()
 
 

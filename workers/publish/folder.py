@@ -36,6 +36,7 @@ class Fingerprint(NamedTuple):
 
     @classmethod
     def of(cls, found: os.stat_result) -> Fingerprint:
+        """Return the fingerprint of a file with this `stat` result."""
         return cls(found.st_size, found.st_ctime_ns, found.st_ino)
 
 

@@ -60,6 +60,7 @@ class Update:
 
     @property
     def anything(self) -> bool:
+        """Whether the drive changed."""
         return bool(self.added or self.changed or self.removed)
 
 

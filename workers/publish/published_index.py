@@ -31,6 +31,7 @@ class PublishedIndex:
         return self._records.get(path) == (seq, fingerprint)
 
     def record(self, path: str, seq: int, fingerprint: Fingerprint) -> None:
+        """Set the metadata of the file behind the entry in block `seq`. In memory until `save`."""
         self._records[path] = (seq, fingerprint)
         self._dirty = True
 

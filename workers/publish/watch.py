@@ -59,6 +59,7 @@ class Watcher:
         return True
 
     async def close(self) -> None:
+        """Stop watching. A second call does nothing."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

@@ -28,6 +28,8 @@ class TimeWindow(NamedTuple):
     rate: int | None
 
     def covers(self, day: int, minute: int) -> bool:
+        """Return whether a minute of a day (0: Monday) is inside. A window that ends before it starts reaches
+        into the next day."""
         if self.start < self.end:
             return day in self.days and self.start <= minute < self.end
         if minute >= self.start:

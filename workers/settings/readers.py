@@ -32,10 +32,13 @@ NO_HOME = (
 
 
 def text(value: str) -> str:
+    """Return the value without space around it."""
     return value.strip()
 
 
 def whole(*, min_value: int = 0, max_value: int = units.MAX_COUNT) -> Reader[int]:
+    """Return a reader of whole numbers within these bounds."""
+
     def read(value: str) -> int:
         return units.parse_count(value, min_value=min_value, max_value=max_value)
 
@@ -65,10 +68,12 @@ def interval(value: str) -> float:
 
 
 def words(value: str) -> tuple[str, ...]:
+    """Return the comma-separated words, without empty ones."""
     return tuple(part for part in (part.strip() for part in value.split(",")) if part)
 
 
 def directory(value: str) -> Path:
+    """Return an absolute path; `~` is the home directory. Raises ValueError if empty, or without a home."""
     if not value.strip():
         raise ValueError("expected a directory")
     try:
@@ -78,6 +83,8 @@ def directory(value: str) -> Path:
 
 
 def one_of(*choices: str) -> Reader[str]:
+    """Return a reader of one of these words, in small letters or capitals."""
+
     def read(value: str) -> str:
         lowered = value.strip().lower()
         if lowered not in choices:
@@ -121,6 +128,7 @@ def listen_address(value: str) -> tuple[str, int]:
 
 
 def public_key(value: str) -> bytes:
+    """Return the 32 bytes of a key in any spelling. Raises ValueError for anything else."""
     try:
         return decode_key(value)
     except KeyFormatError as error:

@@ -104,6 +104,7 @@ def _row(
 
 
 def write_list(values: Iterable[object]) -> str:
+    """Write values as `readers.words` reads them."""
     return ",".join(map(str, values))
 
 

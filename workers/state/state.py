@@ -124,12 +124,14 @@ class State:
         return self._do(work)
 
     def set(self, **facts: str) -> None:
+        """Store these facts, one row for each name."""
         self._do(lambda session: _set_facts(session, facts))
 
     # --- the farm
 
     @property
     def farm(self) -> JoinedFarm | None:
+        """The farm that the worker belongs to, or None before it joined one."""
         if not (control := self.get("control")):
             return None
         return JoinedFarm(
@@ -176,6 +178,8 @@ class State:
     # --- the assignment
 
     def assignment(self) -> Assignment:
+        """Return the assignment that is in force."""
+
         def work(session: Session) -> Assignment:
             entries = [
                 AssignmentEntry(
@@ -192,10 +196,12 @@ class State:
 
     @property
     def assignment_version(self) -> int:
+        """Version of the assignment, 0 before the first one."""
         return self._do(_version)
 
     @property
     def assignment_digest(self) -> str:
+        """Digest of the assignment's entries (`farmwire.assignment.entries_digest`)."""
         return self.get("assignment_digest") or entries_digest([])
 
     def replace_assignment(self, assignment: Assignment, now: float) -> bool:
@@ -232,6 +238,7 @@ class State:
         return self._do(lambda session: list(session.scalars(select(PendingRemoval.key))))
 
     def removed(self, key: str) -> None:
+        """Record that the blocks of `key` are deleted."""
         self._do(lambda session: session.execute(delete(PendingRemoval).where(PendingRemoval.key == key)))
 
     # --- engines
@@ -292,6 +299,7 @@ class State:
         return self._do(work)
 
     def count_refusal(self, reason: RejectReason) -> None:
+        """Count a rejected message."""
         statement = upsert(RejectCount).values(reason=reason.value, count=1)
         self._do(
             lambda session: session.execute(
@@ -302,6 +310,7 @@ class State:
         )
 
     def refusals(self) -> dict[str, int]:
+        """Return the number of rejected messages by reason."""
         return self._do(
             lambda session: {row.reason: row.count for row in session.scalars(select(RejectCount))}
         )
@@ -309,9 +318,11 @@ class State:
     # --- unsent reports
 
     def add_sample(self, sample: Sample) -> None:
+        """Store a sample until it is reported; the oldest beyond MAX_SAMPLES are deleted."""
         self._buffer(BufferedSample, json.dumps(to_builtins(sample)), MAX_SAMPLES)
 
     def add_event(self, event: WorkerEvent) -> None:
+        """Store an event until it is reported; the oldest beyond MAX_EVENTS are deleted."""
         self._buffer(BufferedEvent, json.dumps(to_builtins(event)), MAX_EVENTS)
 
     def _buffer(self, table: type[BufferedSample] | type[BufferedEvent], body: str, limit: int) -> None:
@@ -332,6 +343,7 @@ class State:
         )
 
     def events(self, limit: int) -> list[tuple[int, WorkerEvent]]:
+        """Return the oldest unreported events, at most `limit`, each with its row's id."""
         return self._do(
             lambda session: [
                 (row.id, decode(json.loads(row.body), WorkerEvent))

@@ -40,13 +40,16 @@ class MetricsServer:
 
     @property
     def address(self) -> tuple[str, int]:
+        """Host and port that it listens on."""
         host, port = self._server.server_address[:2]
         return str(host), int(port)
 
     def start(self) -> None:
+        """Answer requests, in a thread."""
         self._thread.start()
 
     def stop(self) -> None:
+        """End the thread's loop, and close the socket."""
         self._server.shutdown()
         self._server.server_close()
 

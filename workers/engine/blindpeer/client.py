@@ -37,20 +37,26 @@ class ClientHost(Protocol):
     def name_cores(self, client: Client, cores: Cores, request: int | None, now: float, /) -> None:
         """A client names cores, and wants an answer if there is a request."""
 
-    def add_core(self, client: Client, request: AddCoreRequest, reply: RpcReply, now: float, /) -> None: ...
+    def add_core(self, client: Client, request: AddCoreRequest, reply: RpcReply, now: float, /) -> None:
+        """Keep the core of a request, or refuse it, and answer."""
 
-    def delete_core(self, client: Client, key: bytes, reply: RpcReply, /) -> None: ...
+    def delete_core(self, client: Client, key: bytes, reply: RpcReply, /) -> None:
+        """Delete a core for a client that may, and answer."""
 
-    def query_top(self, client: Client, reply: RpcReply, /) -> None: ...
+    def query_top(self, client: Client, reply: RpcReply, /) -> None:
+        """Answer with the addresses, referrers and clients that named most cores."""
 
     def find_referrer(self, name: bytes, /) -> bytes | None:
         """The referrer with that discovery key."""
 
-    def wakeup_opened(self, channel: WakeupChannel, /) -> None: ...
+    def wakeup_opened(self, channel: WakeupChannel, /) -> None:
+        """The peer opened this channel."""
 
-    def wakeup_active(self, channel: WakeupChannel, /) -> None: ...
+    def wakeup_active(self, channel: WakeupChannel, /) -> None:
+        """The peer asks for hints."""
 
-    def wakeup_closed(self, channel: WakeupChannel, /) -> None: ...
+    def wakeup_closed(self, channel: WakeupChannel, /) -> None:
+        """The channel ended."""
 
 
 class Client:

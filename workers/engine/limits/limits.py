@@ -91,6 +91,7 @@ class Limits:
     # --- life
 
     def close(self) -> None:
+        """End the checks. What is paused stays so."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -40,12 +40,15 @@ class EventFacts:
         return self._facts.get(key) or KeyFacts()
 
     def remove(self, key: bytes) -> None:
+        """Drop what is known of a key."""
         self._facts.pop(key, None)
 
     def set_title(self, key: bytes, title: str) -> None:
+        """Set the title of a key's drive."""
         self._facts.setdefault(key, KeyFacts()).title = title
 
     def set_files(self, key: bytes, files: Files | None) -> None:
+        """Set the counts of a key's files, None if they are not known."""
         self._facts.setdefault(key, KeyFacts()).files = files
 
     def record(self, event: Event) -> None:

@@ -28,10 +28,12 @@ class LineWriter:
         self._output = Output()
 
     def put(self, line: str, *, droppable: bool = False) -> None:
+        """Queue a line. A `droppable` one is dropped while more than MAX_WAITING wait."""
         if not (droppable and self._output.waiting > MAX_WAITING):
             self._output.put(line + "\n")
 
     def put_object(self, fields: dict[str, Any]) -> None:
+        """Queue an object as a line of JSON."""
         self.put(json.dumps(fields, separators=(",", ":")))
 
     def close(self) -> None:

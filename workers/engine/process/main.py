@@ -111,6 +111,7 @@ def _force_exit_later() -> None:
 
 
 def main() -> int:
+    """Run an engine as the child of `--parent`. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="workers.engine.process.main")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--parent", type=int, required=True, help="process id of the parent")

@@ -36,6 +36,7 @@ class ReplicaReports:
         self._reported: dict[bytes, tuple[object, ...]] = {}
 
     def remove(self, key: bytes) -> None:
+        """Drop the last report of a key: if it is added again, it is reported anew."""
         self._reported.pop(key, None)
 
     def changes(

@@ -35,6 +35,7 @@ class StallMeter:
         return taken
 
     def close(self) -> None:
+        """Stop measuring."""
         self._timer.cancel()
 
     def _start(self) -> None:

@@ -27,9 +27,11 @@ _CLAIMED = b"\x01"
 class KeyValueStore(Protocol):
     """The part of `hypercore.core.Store` that is used here. Values are durable with the next flush."""
 
-    def get_meta(self, name: str) -> bytes | None: ...
+    def get_meta(self, name: str) -> bytes | None:
+        """Return the value of a name, or None."""
 
-    def set_meta(self, name: str, value: bytes | None) -> None: ...
+    def set_meta(self, name: str, value: bytes | None) -> None:
+        """Set the value of a name; None deletes it."""
 
     def meta_names(self, prefix: str) -> Sequence[str]:
         """Names with that prefix, in order."""

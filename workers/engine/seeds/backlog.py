@@ -85,6 +85,7 @@ class Backlog:
         self._waking.pop(key, None)
 
     def close(self) -> None:
+        """Cancel the timers: nothing is done any more."""
         self._closed = True
         for handle in (self._step_handle, self._retry):
             if handle is not None:

@@ -52,6 +52,7 @@ class SeedRecord(NamedTuple):
     """Stored amounts, if blocks are unavailable."""
 
     def encode(self) -> bytes:
+        """Return the bytes that are stored."""
         if not self.length and self.second is None:
             return self.kind.value.encode()
         second = None if self.second is None else self.second.hex()
@@ -136,22 +137,27 @@ class Cold(NamedTuple):
 
     @property
     def blocks(self) -> int:
+        """Blocks of its cores."""
         return sum(core.length for core in self.cores if core.role is not None)
 
     @property
     def have_blocks(self) -> int:
+        """Stored blocks of its cores."""
         return sum(core.have for core in self.cores if core.role is not None)
 
     @property
     def bytes(self) -> int:
+        """Bytes of the blocks of its cores."""
         return sum(core.byte_length for core in self.cores if core.role is not None)
 
     @property
     def have_bytes(self) -> int:
+        """Bytes of the stored blocks of its cores."""
         return sum(core.have_bytes for core in self.cores if core.role is not None)
 
     @property
     def memo(self) -> SeedRecord:
+        """Return what is stored of it, so that the next start finds it cold."""
         main = self.cores[0]
         second = self.cores[1] if len(self.cores) > 1 else None
         partial = None

@@ -71,10 +71,12 @@ class PeerCounters:
 
     @property
     def bytes_in(self) -> int:
+        """Bytes received of all peers, those that left included."""
         return self._gone_in + sum(known.bytes_in for known in self._known.values())
 
     @property
     def bytes_out(self) -> int:
+        """Bytes sent to all peers, those that left included."""
         return self._gone_out + sum(known.bytes_out for known in self._known.values())
 
     def amounts(self) -> list[PeerAmounts]:

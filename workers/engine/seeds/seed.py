@@ -28,8 +28,7 @@ DETECT_TIMEOUT = 3.0
 wait if all peers lack it. An unreadable drive with an empty blobs core waits as long."""
 
 FLUSH_CHECK = 5.0
-"""Seconds after which a complete key checks by itself whether it is durable, in case the notification was
-missed."""
+"""Seconds after which a complete key checks by itself whether it is durable, if no notification comes."""
 
 STARVED_SECONDS = 30.0
 """Seconds without a block after which the connected peers of a key that lacks blocks count as useless."""
@@ -161,6 +160,7 @@ class Seed:
 
     @property
     def peers(self) -> int:
+        """Number of peers that are connected and have its cores open."""
         return len(self._tally)
 
     def peer_amounts(self) -> list[PeerAmounts]:
@@ -173,8 +173,7 @@ class Seed:
         return sum(len(part.session.peers) for part in self._open_parts)
 
     def lacks_peers(self, now: float) -> bool:
-        """Whether it has no peers, or lacks blocks and those that it has give none. Counts from the first
-        call."""
+        """Whether it has no peers, or lacks blocks and its peers give none. Counts from the first call."""
         if not self.connected:
             return True
         received = self._tally.bytes_in
@@ -196,6 +195,7 @@ class Seed:
 
     @property
     def have_bytes(self) -> int:
+        """Bytes of the stored blocks of its cores."""
         return sum(part.core.have_bytes for part in self._known)
 
     def set_active(self, active: bool) -> None:

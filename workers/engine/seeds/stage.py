@@ -20,6 +20,8 @@ COLD_AFTER = 10.0
 
 
 class Stage(Enum):
+    """How much of a seed is open."""
+
     ACTIVE = "active"
     """Replicated on every connection."""
     RESTING = "resting"
@@ -72,6 +74,7 @@ class StageMachine:
 
     @property
     def stage(self) -> Stage:
+        """The current stage."""
         assert self._stage is not None  # no step of this class removes it
         return self._stage
 

@@ -50,6 +50,7 @@ class SeedSlot:
         self.topic = topic
 
     def status(self, now: float) -> SeedStatus:
+        """Return the status of the seed, cold or in memory."""
         state = self.state
         return state.status() if isinstance(state, Cold) else state.seed.status(now)
 
@@ -84,6 +85,7 @@ class SeedTable:
         return self._warm.get(key)
 
     def all_warm(self) -> Mapping[bytes, WarmSeed]:
+        """Return the keys in memory, a view that changes."""
         return self._warm
 
     def owners(self, name: bytes) -> tuple[bytes, ...]:
@@ -91,6 +93,7 @@ class SeedTable:
         return self._owners.get(name, ())
 
     def add(self, key: bytes, slot: SeedSlot) -> None:
+        """Append a key."""
         self._slots[key] = slot
         self._enter(key, slot.state)
 
@@ -102,6 +105,7 @@ class SeedTable:
         self._enter(key, state)
 
     def remove(self, key: bytes) -> SeedSlot | None:
+        """Take a key out. Returns its slot, or None if there is none."""
         slot = self._slots.pop(key, None)
         if slot is not None:
             self._leave(key, slot.state)
@@ -162,6 +166,7 @@ class SeedTable:
         return len(self._slots) - len(self._warm)
 
     def totals(self) -> TableTotals:
+        """Return sums over all keys."""
         seeds = [warm.seed for warm in self._warm.values()]
         traffic = [seed.traffic for seed in seeds]
         return TableTotals(

@@ -110,6 +110,7 @@ class TrackedCore:
         return any(peer.has_news for peer in self.session.peers)
 
     def close(self) -> None:
+        """Stop listening, and close the session."""
         self._unsubscribe()
         self.session.close()
 

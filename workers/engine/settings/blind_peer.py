@@ -21,6 +21,7 @@ class BanList:
     networks: tuple[Network, ...] = ()
 
     def has_key(self, public_key: bytes) -> bool:
+        """Whether a public key is on the list."""
         return public_key in self.keys
 
     def has_host(self, host: str) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import packages_distributions
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from seederfarm.cli.common.extras import FARM, PACKAGES, WORKER, require
 from seederfarm.installer.bundle import PIN_FILES, SHARED
@@ -154,6 +158,73 @@ def test_the_extras_bring_what_their_commands_import() -> None:
     for extra, modules in PACKAGES.items():
         for module in modules:
             assert {name.lower() for name in packages_distributions()[module]} & named[extra], (extra, module)
+
+
+REFUSE_OTHERS = """
+import re, sys
+from importlib.metadata import packages_distributions
+
+known, wanted = packages_distributions(), set(sys.argv[1].split())
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        owners = {re.sub("[-_.]+", "-", owner).lower() for owner in known.get(name.partition(".")[0], ())}
+        if owners and not owners & wanted:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+for module in sys.argv[2:]:
+    __import__(module)
+"""
+"""Imports modules with the distributions of the first argument alone."""
+
+
+def brought_by(needs: Iterable[str]) -> set[str]:
+    """The distributions that pip installs for these requirements, in this environment."""
+    found: set[str] = set()
+    todo, seen = [(Requirement(need), "") for need in needs], set[tuple[str, str]]()
+    while todo:
+        need, extra = todo.pop()
+        if need.marker is not None and not need.marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(need.name)
+        found.add(name)
+        for wanted in {"", *need.extras}:
+            if (name, wanted) not in seen:
+                seen.add((name, wanted))
+                try:
+                    inner = requires(name) or []
+                except PackageNotFoundError:  # of another platform, or not in the tests' environment
+                    continue
+                todo += [(Requirement(text), wanted) for text in inner]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("extra", "modules"),
+    [
+        (WORKER, ("workers.agent.run", "workers.engine.process.main")),
+        (FARM, ("seederfarm.asgi", "seederfarm.control.celery.app", "seederfarm.supervisor.programs.flower")),
+    ],
+)
+def test_an_extra_is_enough_for_its_programs(extra: str, modules: tuple[str, ...], tmp_path: Path) -> None:
+    """Of its packages and those that they need in turn: kombu, for one, needs `packaging` for Redis alone."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    library = tomllib.loads((ROOT / "hypercore-py" / "pyproject.toml").read_text())["project"]
+    needs = [*project["dependencies"], *library["dependencies"], *project["optional-dependencies"][extra]]
+    if extra == FARM:
+        needs += project["optional-dependencies"][WORKER]
+    ours = {"hypercore-py", "seederfarm"}
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSE_OTHERS, " ".join(brought_by(needs) | ours), *modules],
+        env={**os.environ, "SEEDERFARM_HOME": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_module_that_is_loaded_without_a_spec_counts_as_installed(monkeypatch: pytest.MonkeyPatch) -> None:

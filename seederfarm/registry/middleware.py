@@ -87,6 +87,7 @@ class StaticFiles(ServeStaticMiddleware):  # type: ignore[misc]
     longer than a page, and a test client has a middleware of its own."""
 
     def add_files_from_finders(self) -> None:
+        """List all files, or with `autorefresh` only the folders in which files are looked for."""
         if not self.autorefresh:
             super().add_files_from_finders()
             return

@@ -12,6 +12,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
 from seederfarm.registry import roles, services
+from seederfarm.registry.alert_rules import RULES
 from seederfarm.registry.models import (
     Alert,
     AlertChannel,
@@ -253,8 +254,7 @@ def make_alerts(drives: dict[str, Any], workers: dict[str, Any]) -> None:
         ("worker.silent", "fra-01 was silent for 7 min",
          {"resolved_at": now - hour, "opened_at": now - 2 * hour}),
     ):  # fmt: skip
-        hint = "See whether the machine is on and reaches the broker."
-        given = {"opened_at": now - hour, "hint": hint}
+        given = {"opened_at": now - hour, "hint": RULES[kind].hint}
         Alert.objects.create(kind=kind, subject=f"{kind}/{text}", text=text, **{**given, **values})
     AlertSilence.objects.create(
         worker=workers["sgp-01"], reason="a disk is on its way", actor="otto", user=otto, ends_at=now + hour

@@ -152,7 +152,27 @@ class Message(virtual.Message):
 
 class QoS(kombu_redis.QoS):
     """kombu prevents two consumers from restoring the same messages by a lock whose release is a Lua script.
-    An account that may load scripts can stop the broker with one."""
+    An account that may load scripts can stop the broker with one.
+
+    A message that could not be acknowledged leaves its place to others all the same: kombu would count it for
+    as long as the connection lasts, and take no message once they are as many as may be prefetched. Redis
+    delivers it again after the visibility timeout."""
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge the message, and free its place. Raises errors of Redis."""
+        try:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+        except BaseException:
+            self._quick_ack(delivery_tag)
+            raise
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Remove the message, or put it back into its queue, and free its place. Raises errors of Redis."""
+        try:
+            super().reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
+        except BaseException:
+            self._quick_ack(delivery_tag)
+            raise
 
     def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
         """Requeue messages that were not acknowledged in time. Every `interval`th call does so."""

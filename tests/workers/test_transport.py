@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+import redis.exceptions
 from kombu import Connection, Consumer, Exchange, Queue
 from kombu.common import ignore_errors
 
@@ -108,3 +109,33 @@ def test_a_broker_that_goes_while_messages_are_at_work_ends_no_process(
     ignore_errors(connection, connection.close)
     for got in at_work:
         got.ack_log_error(logging.getLogger(__name__), connection.connection_errors)
+
+
+@pytest.mark.parametrize("settle", ["ack", "reject", "requeue"])
+def test_a_message_that_could_not_be_acknowledged_leaves_its_place_to_the_next(
+    server: RedisServer, rejected: list[str], monkeypatch: pytest.MonkeyPatch, settle: str
+) -> None:
+    """Its place would be taken for as long as the connection lasts. Control had threads without work and a
+    queue that grew, once as many acknowledgements had failed as it may prefetch messages."""
+    taken: list[Any] = []
+
+    @contextmanager
+    def away(*_: object) -> Iterator[Any]:
+        raise redis.exceptions.TimeoutError("Timeout reading from socket")
+        yield
+
+    with Connection(server.url, transport=transport.Transport) as connection:
+        channel = connection.default_channel
+        channel.basic_qos(prefetch_count=1)
+        queue: Any = Queue("reports", Exchange("farm", type="direct"), routing_key="reports")
+        consumer: Any = Consumer(channel, [queue], callbacks=[lambda _, got: taken.append(got)])
+        consumer.consume()
+        server.client.lpush("reports", *[message(body_encoding="utf-8")] * 2)
+        connection.drain_events(timeout=5)
+        assert not channel.qos.can_consume()
+        with monkeypatch.context() as patch, suppress(redis.exceptions.TimeoutError):
+            patch.setattr(channel, "conn_or_acquire", away)
+            getattr(taken[0], settle)()
+        connection.drain_events(timeout=5)
+        assert len(taken) == 2
+        assert server.client.hlen("unacked") == 2, "Redis delivers the first one again after a while"

@@ -245,6 +245,14 @@ _RULES: Final = (
         quiet=6 * HOUR,
     ),
     Rule(
+        kind="control.stalled",
+        title="Control stalled",
+        condition="control takes no messages for a minute, while some wait and its threads are idle",
+        does="Connects to the broker anew; control ends and is started again if that does not help.",
+        hint="If it opens again, report it with the log of control.",
+        quiet=6 * HOUR,
+    ),
+    Rule(
         kind="control.refused",
         title="Remote control refused",
         condition="a client of the broker sent commands to control",

@@ -15,6 +15,7 @@ from farmwire.tasks import READ_ONLY_COMMANDS
 from ..accounts import denials
 from ..accounts.watch import watch
 from ..messaging.collector import collector
+from .stall import stall_guard
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,11 @@ class BrokerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(parent, **options)
 
     def start(self, parent: Any) -> None:
-        """Begin to watch the broker and to keep accounts, in threads; nothing waits for them."""
+        """Begin to watch the broker and this consumer and to keep accounts, in threads; nothing waits for
+        them."""
         watch.start()
         collector.start()
+        stall_guard.start_for(parent)
         first, self._first = self._first, False
         threading.Thread(target=_keep, args=(first,), name="accounts", daemon=True).start()
 

@@ -24,13 +24,15 @@ from ..reconcile.reconcile import reconcile, sweep
 from ..reconcile.upkeep import upkeep
 from ..reports import audits, ingest, proof_requests
 from .retry import retry_on_db_outage
+from .work import counter
 
 
 def _task(name: str) -> Callable[[Callable[..., None]], Any]:
     """A task that is acknowledged when done, so that it is redelivered if its process is killed."""
 
     def decorate(work: Callable[..., None]) -> Any:
-        return shared_task(name=str(name), acks_late=True, ignore_result=True)(retry_on_db_outage(work))
+        run = counter.counted(retry_on_db_outage(work))
+        return shared_task(name=str(name), acks_late=True, ignore_result=True)(run)
 
     return decorate
 

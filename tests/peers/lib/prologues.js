@@ -17,9 +17,22 @@ function pair (one, other) {
   return [a, b]
 }
 
-// Every core of a corestore, of either age.
+const held = new Set()
+const sessions = []
+
+// Every core of a corestore, of either age. One of corestore 6 lists open cores only: a session holds those that
+// an autobase closes sooner or later, since it has gone on to others.
 async function everyCore (store) {
-  if (!store.list) return [...store.cores.values()]
+  if (!store.list) {
+    for (const core of [...store.cores.values()]) {
+      await core.ready()
+      if (core.closing || held.has(core.id)) continue
+      held.add(core.id)
+      sessions.push(store.get({ key: core.key }))
+    }
+    await Promise.all(sessions.map((session) => session.ready()))
+    return [...store.cores.values()]
+  }
   const found = []
   for await (const discoveryKey of store.list()) {
     const core = store.get({ discoveryKey, active: false })

@@ -70,7 +70,9 @@ that we dial.
 | records in the DHT | 1 MiB for each /24 network | `dht.record_store.MAX_VALUE_BYTES`: the networks with most lose their oldest |
 | what a peer was given | 128 accounts of 200 bytes | 15 MiB |
 | pages of stored trees | | `core.store.PAGE_CACHE_BYTES`, whatever cores peers ask for |
-| records of a [blind peer](blind-peers.md) | 400 bytes for each core: 13 MB for each client, twice that for each address | `engine.blindpeer.records.MAX_RECORDS`: 105 MB; further cores are dropped |
+| records of a [blind peer](blind-peers.md) | 330 bytes for each core, 90 for each of its groups: 14 MB for each client, twice that for each address | `engine.blindpeer.records.MAX_RECORDS` and `MAX_FURTHER_GROUPS`: 170 MB; an address has no more than half of what is free, and an eighth is for trusted clients |
+| requests of a blind peer that are not durable; cores that wait to be opened | 170 bytes for each core | `engine.blindpeer.blind_peer.MAX_WAITING`, 22 MB; `engine.blindpeer.kept.MAX_ALL_QUEUED`, 8 MB, and `MIN_QUEUED` for each connection |
+| hints of a blind peer | 256 channels of 2 KiB | `engine.blindpeer.client.MAX_ALL_WAKEUPS`: 32 MiB, and `MIN_WAKEUPS` for each connection |
 | blocks that were served last | | `storage.block_cache.RECENT_CACHE_BYTES` |
 """  # noqa: E501 - rows of a table
 

@@ -35,21 +35,20 @@ from ..model.events import BlindCoreChanged, Event
 from ..model.status import BlindPeerStatus
 from ..settings.blind_peer import BlindPeerSettings
 from .client import Client
-from .collection import choose, shortage
+from .collector import Collector
 from .decisions import MAX_PRIORITY, MAX_RPC_PRIORITY, NOTHING, Stored, activates, raised
 from .host import Host
 from .kept import KeptCores, Progress
 from .rates import RequestRates, TopCounter
 from .records import Record, RecordTable
+from .slices import Slices
 
 TICK_SECONDS = 1.0
 """Seconds between two checks of the room and of waiting cores."""
 
-COLLECT_RETRY_SECONDS = 30.0
-"""Seconds until room is sought again after nothing could be deleted: it visits every record."""
-
-MAX_WAITING = 1 << 14
-"""Requests that wait for their records to be durable, over all clients; further ones are dropped. Ours."""
+MAX_WAITING = 1 << 17
+"""Requests that wait for their records to be durable and the cores that they name, over all clients; further
+ones are dropped. Ours."""
 
 State = Literal["added", "complete", "collected", "deleted"]
 
@@ -66,6 +65,8 @@ class _Waiting:
     referrer: bytes | None = None
     announced: tuple[bytes, ...] = ()
     answer: Callable[[], None] = lambda: None
+    size: int = 1
+    """What it counts of MAX_WAITING."""
 
 
 class BlindPeer:
@@ -96,13 +97,15 @@ class BlindPeer:
         self._top_hosts, self._top_referrers, self._top_clients = TopCounter(), TopCounter(), TopCounter()
         self._clients: dict[Link, Client] = {}
         self._wakeups: dict[bytes, dict[WakeupChannel, None]] = {}
+        self._collector = Collector(cores, self.records, self._kept, host, self._on_collected)
+        self.wakeups = 0
         self._waiting: deque[_Waiting] = deque()
+        self._waiting_size = 0
         self._saving = False
-        self._deleting: dict[bytes, None] = {}
-        """Cores whose content is still in use by others."""
+        self._news: dict[bytes, None] = {}
+        """Cores whose new length members of their groups have yet to hear of."""
+        self._hinting = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._collecting = False
-        self._collect_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.counters: Counter[str] = Counter()
@@ -122,6 +125,7 @@ class BlindPeer:
             self._timer.cancel()
         for task in self._tasks:
             task.cancel()
+        self._collector.close()
         self._kept.close_all()
 
     @property
@@ -161,7 +165,8 @@ class BlindPeer:
 
     def on_core_requested(self, name: bytes) -> None:
         """A peer has opened the core with that discovery key."""
-        record = self.records.find(name)
+        key = self._cores.store.find(name)
+        record = None if key is None else self.records.get(key)
         if record is not None and not self._closed:
             self.records.touch(record, self._now_ms())
             if not record.collected:
@@ -187,8 +192,8 @@ class BlindPeer:
             if active:
                 wanted.append(key)
             added.append(AddedCore(key, stored.length, active))
-        channel = client.channel
-        waiting = _Waiting(client, wanted, cores.referrer, tuple(wanted) if announce else ())
+        channel, announced = client.channel, tuple(wanted) if announce else ()
+        waiting = _Waiting(client, wanted, cores.referrer, announced, size=1 + len(lengths))
         if request is not None and channel is not None:
             waiting.answer = lambda: channel.respond(request, added)
         self._wait(waiting)
@@ -213,7 +218,7 @@ class BlindPeer:
         record = self.records.get(key)
         if record is None:
             return
-        waiting = _Waiting(client, [key], request.referrer, (key,) if announce else ())
+        waiting = _Waiting(client, [key], request.referrer, (key,) if announce else (), size=2)
         answer = self._describe(record)
         waiting.answer = lambda: reply.answer(answer)
         self._wait(waiting)
@@ -252,7 +257,7 @@ class BlindPeer:
         self.counters["add_cores_rx"] += 1
         return (
             self.settings.may_ask(client.key)
-            and len(self._waiting) < MAX_WAITING
+            and self._waiting_size < MAX_WAITING
             and self._rates.admit(client.key, client.network, count, now)
         )
 
@@ -283,7 +288,12 @@ class BlindPeer:
         record = self.records.get(key)
         referrers = () if referrer is None else (referrer,)
         active = activates(
-            record, stored, length=length, announce=announce, priority=priority, may_return=self._has_room()
+            record,
+            stored,
+            length=length,
+            announce=announce,
+            priority=priority,
+            may_return=self._collector.has_room(),
         )
         if record is None:
             record = Record(
@@ -297,7 +307,7 @@ class BlindPeer:
                 updated=now_ms,
                 active=now_ms,
             )
-            if not self.records.add(record):
+            if not self.records.add(record, trusted=client.trusted):
                 self.counters["cores_dropped"] += 1
                 return False
             self.counters["cores_added"] += 1
@@ -310,10 +320,6 @@ class BlindPeer:
         if changed:
             self.records.save(record)
         return active
-
-    def _has_room(self) -> bool:
-        room = self._host.room()
-        return room is None or not shortage(left=room.left, total=room.total, lacking=room.lacking)
 
     def _describe(self, record: Record) -> bytes:
         info = self._cores.stored(record.key)
@@ -335,6 +341,7 @@ class BlindPeer:
 
     def _wait(self, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
+        self._waiting_size += waiting.size
         if not self._saving and not self._closed:
             self._saving = True
             self._spawn(self._save())
@@ -346,6 +353,7 @@ class BlindPeer:
 
     async def _save(self) -> None:
         """Flush once for all requests that have come, then act on them."""
+        slices = Slices()
         try:
             while self._waiting:
                 taken = list(self._waiting)
@@ -358,7 +366,9 @@ class BlindPeer:
                     continue
                 for waiting in taken:
                     self._waiting.popleft()
+                    self._waiting_size -= waiting.size
                     self._act(waiting)
+                    await slices.rest()
         finally:
             self._saving = False
 
@@ -372,9 +382,10 @@ class BlindPeer:
         if waiting.referrer is not None and self.records.referrer(discovery_key(waiting.referrer)):
             client.open_wakeup(waiting.referrer, monotonic())
         for key in waiting.keys:
-            if key not in self.records:
+            record = self.records.get(key)
+            if record is None:
                 continue
-            accepted = self._kept.request(client.requester, key)
+            accepted = self._kept.request(client.requester, record.key)
             self.counters["core_activations" if accepted else "cores_dropped"] += 1
         self._kept.pump(client.requester)
 
@@ -382,13 +393,39 @@ class BlindPeer:
         record = progress.record
         if progress.complete:
             self._report(record, "complete")
-        if progress.news:
-            name = discovery_key(record.key)
-            for referrer in record.referrers:
-                for channel in list(self._wakeups.get(referrer, ())):
-                    replicated = channel.muxer.channel(REPLICATION, name)
-                    if channel.opened and (replicated is None or not replicated.opened):
-                        channel.announce([CoreRef(record.key, record.length)])
+        if progress.news and record.referrers:
+            self._news[record.key] = None
+            if not self._hinting and not self._closed:
+                self._hinting = True
+                self._spawn(self._send_hints())
+
+    async def _send_hints(self) -> None:
+        """Hint new lengths to the members of groups that do not replicate the core: a core has several
+        groups, and each connection may be a member."""
+        slices = Slices()
+        try:
+            while self._news:
+                key = next(iter(self._news))
+                del self._news[key]
+                record = self.records.get(key)
+                if record is None:
+                    continue
+                for referrer in record.referrers:
+                    for channel in list(self._wakeups.get(referrer, ())):
+                        self._hint(channel, record)
+                        await slices.rest()
+        finally:
+            self._hinting = False
+
+    def _hint(self, channel: WakeupChannel, record: Record) -> None:
+        if channel.opened:
+            replicated = channel.muxer.channel(REPLICATION, discovery_key(record.key))
+            if replicated is None or not replicated.opened:
+                channel.announce([CoreRef(record.key, record.length)])
+
+    def _on_collected(self, record: Record, size: int) -> None:
+        self.counters["bytes_gcd"] += size
+        self._report(record, "collected")
 
     def _report(self, record: Record, state: State, client: bytes | None = None) -> None:
         self._emit(
@@ -412,6 +449,7 @@ class BlindPeer:
     def wakeup_opened(self, channel: WakeupChannel) -> None:
         """See `ClientHost`."""
         self._wakeups.setdefault(channel.key, {})[channel] = None
+        self.wakeups += 1
 
     def wakeup_active(self, channel: WakeupChannel) -> None:
         """See `ClientHost`: hint the latest cores of the group."""
@@ -423,7 +461,7 @@ class BlindPeer:
         """See `ClientHost`."""
         channels = self._wakeups.get(channel.key)
         if channels is not None:
-            channels.pop(channel, None)
+            self.wakeups -= channels.pop(channel, 0) is None
             if not channels:
                 del self._wakeups[channel.key]
 
@@ -434,7 +472,7 @@ class BlindPeer:
             if record.announce:
                 await self._host.withdraw(record.key)
             if record.key not in self.records:  # it may be there again
-                self._delete_content(record.key)
+                self._collector.delete(record.key)
             await self._cores.flush()
         except HypercoreError as error:
             log.warning("cannot delete %s: %s", encode_key(record.key), error)
@@ -443,54 +481,12 @@ class BlindPeer:
         self._report(record, "deleted")
         reply.answer(b"\x01")
 
-    def _delete_content(self, key: bytes) -> None:
-        self._kept.close(key)
-        if not self._host.is_wanted(key) and not self._kept.delete(key):
-            self._deleting[key] = None
-
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
         try:
-            for key in list(self._deleting):
-                del self._deleting[key]
-                record = self.records.get(key)
-                if record is None or record.collected:
-                    self._delete_content(key)
-            self._collect()
+            self._collector.tick()
             self._kept.close_unused()
             for client in list(self._clients.values()):
                 self._kept.pump(client.requester, stalled=True)
         except HypercoreError as error:
             log.warning("the blind peer cannot make room: %s", error)
-
-    def _collect(self) -> None:
-        """Delete cores until there is room again."""
-        idle = self._collecting or monotonic() < self._collect_at
-        room = None if idle else self._host.room()
-        need = 0 if room is None else shortage(left=room.left, total=room.total, lacking=room.lacking)
-        if not need:
-            return
-        victims = choose(self.records, need, self._host.is_wanted)
-        for victim in victims:
-            record = self.records.get(victim.key)
-            assert record is not None
-            self._delete_content(victim.key)
-            self.counters["bytes_gcd"] += victim.bytes
-            record.collected, record.held_bytes, record.held_blocks = True, 0, 0
-            self.records.save(record)
-            self._report(record, "collected")
-        if not victims:
-            self._collect_at = monotonic() + COLLECT_RETRY_SECONDS
-        else:
-            self._collecting = True
-            self._spawn(self._measure())
-
-    async def _measure(self) -> None:
-        """The database shrinks with the flush."""
-        try:
-            await self._cores.flush()
-        except HypercoreError as error:
-            log.warning("deleted content is still on the disk: %s", error)
-        finally:
-            self._collecting = False
-        self._host.content_deleted()

@@ -30,6 +30,13 @@ from .rates import network_of
 MAX_WAKEUPS = 256
 """Groups about which one connection gets hints. Ours."""
 
+MAX_ALL_WAKEUPS = 1 << 14
+"""The same of all connections together, of two kilobytes each; while there are more, only those with fewer
+than MIN_WAKEUPS get more. Ours."""
+
+MIN_WAKEUPS = 16
+"""Groups about which each connection gets hints, however many others get. Ours."""
+
 
 class ClientHost(Protocol):
     """The members of a blind peer that its clients use."""
@@ -48,6 +55,10 @@ class ClientHost(Protocol):
 
     def find_referrer(self, name: bytes, /) -> bytes | None:
         """The referrer with that discovery key."""
+
+    @property
+    def wakeups(self) -> int:
+        """Channels for hints, of all clients."""
 
     def wakeup_opened(self, channel: WakeupChannel, /) -> None:
         """The peer opened this channel."""
@@ -122,7 +133,8 @@ class Client:
         muxer = self.link.muxer
         if muxer.closed or muxer.channel(wakeup_channel.PROTOCOL, discovery_key(referrer)) is not None:
             return False
-        if len(self._wakeups) >= MAX_WAKEUPS:
+        open_here = len(self._wakeups)
+        if open_here >= MAX_WAKEUPS or (open_here >= MIN_WAKEUPS and self._host.wakeups >= MAX_ALL_WAKEUPS):
             return False
         channel = WakeupChannel(
             muxer, referrer, on_active=self._host.wakeup_active, on_close=self._wakeup_closed

@@ -7,13 +7,18 @@ and activity decide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from .records import Record
 
 HEADROOM_SHARE = 20
 """Divisor: the share of the room for content that collection keeps free."""
+
+
+MAX_VICTIMS = 4096
+"""Cores that are chosen at a time. Ours."""
 
 
 class Victim(NamedTuple):
@@ -29,33 +34,42 @@ def shortage(*, left: int, total: int, lacking: int = 0) -> int:
     return max(0, max(total // HEADROOM_SHARE, lacking) - left)
 
 
-def choose(records: Iterable[Record], need: int, is_protected: Callable[[bytes], bool]) -> list[Victim]:
-    """The cores to delete so that `need` bytes become free, and no more of them.
+def choose(
+    records: Iterable[Record], need: int, is_protected: Callable[[bytes], bool]
+) -> Generator[None, None, list[Victim]]:
+    """Return the cores to delete so that `need` bytes become free, MAX_VICTIMS at most, and no more of them
+    than is needed. It yields after each record that it visits: there may be hundreds of thousands. Records
+    may change meanwhile.
 
     Announced and protected ones stay. First those of clients and addresses above their share: an equal part
     of all bytes in use for each client, and for each address.
     """
-    held = [record for record in records if record.used_bytes > 0]
-    clients, hosts = _sums(held, lambda record: record.client), _sums(held, lambda record: record.host)
-    total = sum(clients.values())
-
-    def order(record: Record) -> tuple[int, int, int, bytes]:
-        over = (hosts[record.host] * len(hosts) > total) + (clients[record.client] * len(clients) > total)
-        return -over, record.priority, record.active, record.key
-
-    chosen: list[Victim] = []
-    for record in sorted(held, key=order):
-        if need <= 0:
-            break
-        if record.announce or is_protected(record.key):
-            continue
-        chosen.append(Victim(record.key, record.used_bytes))
-        need -= record.used_bytes
-    return chosen
-
-
-def _sums(records: Iterable[Record], of: Callable[[Record], bytes | str]) -> dict[bytes | str, int]:
-    sums: dict[bytes | str, int] = {}
+    clients, hosts = dict[bytes, int](), dict[str, int]()
+    held = list[Record]()
     for record in records:
-        sums[of(record)] = sums.get(of(record), 0) + record.used_bytes
-    return sums
+        used = record.used_bytes
+        if used > 0:
+            held.append(record)
+            clients[record.client] = clients.get(record.client, 0) + used
+            hosts[record.host] = hosts.get(record.host, 0) + used
+        yield
+    total = sum(clients.values())
+    chosen: list[tuple[tuple[int, int, int, int], Victim]] = []
+    """A heap: the first one is the last to go."""
+    freed = 0
+    for record in held:
+        yield
+        victim = Victim(record.key, record.used_bytes)
+        if not victim.bytes or record.announce or is_protected(record.key):
+            continue
+        over = (hosts.get(record.host, 0) * len(hosts) > total) + (
+            clients.get(record.client, 0) * len(clients) > total
+        )
+        last = (over, -record.priority, -record.active, -int.from_bytes(record.key, "big"))
+        if freed >= need and chosen and last < chosen[0][0]:
+            continue
+        heappush(chosen, (last, victim))
+        freed += victim.bytes
+        while len(chosen) > MAX_VICTIMS or (chosen and freed - chosen[0][1].bytes >= need):
+            freed -= heappop(chosen)[1].bytes
+    return [victim for _, victim in sorted(chosen, reverse=True)]

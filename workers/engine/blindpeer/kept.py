@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from time import perf_counter
+from itertools import islice
+from time import perf_counter, thread_time
 from typing import NamedTuple
 
 from hypercore.aio import Durable
@@ -34,9 +35,17 @@ MAX_QUEUED = 1 << 16
 """Cores of one connection that wait to be opened; further ones are dropped until it names them again.
 Ours."""
 
+MAX_ALL_QUEUED = 1 << 19
+"""The same of all connections; while there are more, only those with fewer than MIN_QUEUED get more. Ours."""
+
+MIN_QUEUED = 256
+"""Cores of each connection that may wait, however many wait for others. Ours."""
+
+MAX_SWEPT = 1024
+"""Open cores of which one check finds out whether they are still used. Ours."""
 
 TURN_SECONDS = 0.001
-"""Seconds in which cores are opened in one turn of the event loop, for all connections. Ours."""
+"""Seconds in which cores are opened and closed in one turn of the event loop, for all connections. Ours."""
 
 
 class Progress(NamedTuple):
@@ -108,6 +117,11 @@ class KeptCores:
         self._pumped: deque[Requester] = deque()
         """Connections that wait for their turn to open a core."""
         self._turn: asyncio.Handle | None = None
+        self._queued = 0
+        """Cores that wait, of all connections."""
+        self._unused: dict[bytes, None] = {}
+        """Cores to close, if they are in no use when it is their turn."""
+        self._swept: Iterator[bytes] = iter(())
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -118,10 +132,13 @@ class KeptCores:
     # --- opening
 
     def request(self, requester: Requester, key: bytes) -> bool:
-        """Download a core on that connection, when it is its turn. False if too many wait."""
-        if len(requester.queue) >= MAX_QUEUED:
+        """Download a core on that connection, when it is its turn. False if too many wait. Give the key of
+        the record: millions may wait."""
+        waiting = len(requester.queue)
+        if waiting >= MAX_QUEUED or (waiting >= MIN_QUEUED and self._queued >= MAX_ALL_QUEUED):
             return False
         requester.queue.append(key)
+        self._queued += 1
         return True
 
     def pump(self, requester: Requester, *, stalled: bool = False) -> None:
@@ -135,36 +152,50 @@ class KeptCores:
             self._schedule()
 
     def _schedule(self) -> None:
-        if self._pumped and self._turn is None:
+        if (self._pumped or self._unused) and self._turn is None:
             self._turn = self._loop.call_soon(self._take_turn)
 
     def _take_turn(self) -> None:
-        """Open cores for a short time, one for each connection in turn: complete ones are not bounded by
-        MAX_LOADING, and a client may name tens of thousands."""
+        """Close and open cores for a short time, one for each connection in turn: complete ones are not
+        bounded by MAX_LOADING, and a client may name tens of thousands. A peer pays for what it opens."""
         self._turn = None
         until = perf_counter() + TURN_SECONDS
         try:
-            while self._pumped:
-                requester = self._pumped.popleft()
-                requester.pumped = False
-                if self._open_next(requester):
-                    self.pump(requester)
+            while self._pumped or self._unused:
+                if self._unused:
+                    self._close_next()
+                if self._pumped:
+                    requester = self._pumped.popleft()
+                    requester.pumped = False
+                    began = thread_time()
+                    more = self._open_next(requester)
+                    requester.link.charge(thread_time() - began)
+                    if more:
+                        self.pump(requester)
                 if perf_counter() >= until:
                     break
         finally:
             self._schedule()
+
+    def _close_next(self) -> None:
+        key = next(iter(self._unused))
+        del self._unused[key]
+        kept = self._kept.get(key)
+        if kept is not None and not kept.requesters and not kept.session.peers:
+            self.close(key)
 
     def _open_next(self, requester: Requester) -> bool:
         """Open one core of a connection. Returns whether it may open another now."""
         if not requester.queue or len(requester.loading) >= MAX_LOADING:
             return False
         key = requester.queue.popleft()
+        self._queued -= 1
         record = self._records.get(key)
         if record is None or requester.link.muxer.closed:
             return True  # deleted meanwhile
         kept = self._open(record)
         if kept is None or not self._cores.open_on(kept.session, requester.link):
-            requester.queue.append(key)  # no room for channels, or the disk: later
+            self.request(requester, key)  # no room for channels, or the disk: later
             return False
         self._requesters[requester] = None
         kept.requesters[requester] = None
@@ -207,12 +238,16 @@ class KeptCores:
     # --- closing
 
     def leave(self, requester: Requester) -> None:
-        """The connection has ended."""
-        requester.queue.clear()
+        """The connection has ended. Its cores close soon: there are thousands."""
+        self._discard_queue(requester)
         requester.loading.clear()
         self._requesters.pop(requester, None)
         for key in list(requester.kept):
             self._release(key, requester)
+
+    def _discard_queue(self, requester: Requester) -> None:
+        self._queued -= len(requester.queue)
+        requester.queue.clear()
 
     def close(self, key: bytes) -> None:
         """Close a core if it is open."""
@@ -227,14 +262,21 @@ class KeptCores:
                 self._discard_empty(key)
 
     def close_unused(self) -> None:
-        """Close the cores that no connection uses any more."""
-        for kept in list(self._kept.values()):
-            self._close_unused(kept)
+        """Close cores that no connection uses any more. Visits some of them in each call."""
+        swept = list(islice(self._swept, MAX_SWEPT))
+        if len(swept) < MAX_SWEPT:
+            self._swept = iter(list(self._kept))
+            swept += islice(self._swept, MAX_SWEPT - len(swept))
+        for key in swept:
+            kept = self._kept.get(key)
+            if kept is not None:
+                self._close_unused(kept)
 
     def close_all(self) -> None:
         """Close every core, and open no more of those that wait."""
         for requester in self._pumped:
-            requester.queue.clear()
+            self._discard_queue(requester)
+        self._unused.clear()
         for key in list(self._kept):
             self.close(key)
 
@@ -267,7 +309,8 @@ class KeptCores:
 
     def _close_unused(self, kept: KeptCore) -> None:
         if not kept.requesters and not kept.session.peers:
-            self.close(kept.record.key)
+            self._unused[kept.record.key] = None
+            self._schedule()
 
     def _discard_empty(self, key: bytes) -> None:
         """A core of which nothing is stored need not be in the store: clients may name any number of keys."""

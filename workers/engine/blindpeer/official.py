@@ -12,6 +12,7 @@ The blocks stay there: they come from the writers, who name all of their cores a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from heapq import nlargest
 from typing import NamedTuple
 
 from hypercore.blindpeer import CoreRecord
@@ -39,7 +40,7 @@ class Taken(NamedTuple):
     known: int = 0
     """Records that there were already; they stay as they are, or rise."""
     refused: int = 0
-    """Records beyond the bound of all."""
+    """Records beyond the bound."""
     removed: int = 0
     """Old records without content that made way for new ones."""
 
@@ -76,35 +77,49 @@ def _key_of(name: bytes) -> bytes:
 def take_over(cores: Iterable[CoreRecord], table: RecordTable, now_ms: int) -> Taken:
     """Record these cores. Their blocks are not here yet: each is downloaded when a client names it.
 
+    Official blind peers record any number of cores. If there are too many, the announced ones come first,
+    then those with content, then those used last.
+
     They count as used now, by the Unix clock: by their own times, months ago, they would make way for one
     another before any client can name them.
     """
-    new = known = refused = 0
-    before = len(table)
-    for core in cores:
-        record = table.get(core.key)
-        priority = min(core.priority, MAX_PRIORITY)
-        if record is not None:
+    before, met = len(table), 0
+    known = 0
+
+    def unknown() -> Iterator[CoreRecord]:
+        nonlocal met, known
+        for core in cores:
+            met += 1
+            record = table.get(core.key)
+            if record is None:
+                yield core
+                continue
             known += 1
-            record.priority = max(record.priority, priority)
+            record.priority = max(record.priority, min(core.priority, MAX_PRIORITY))
             record.announce = record.announce or core.announce
             if core.referrer is not None:
                 table.join_group(record, core.referrer)
             table.save(record)
+
+    new = 0
+    for core in nlargest(table.max_unclaimed, unknown(), key=_worth):
+        if core.key in table:
+            known += 1
             continue
         record = Record(
             core.key,
             UNKNOWN_CLIENT,
             "",
-            priority=priority,
+            priority=min(core.priority, MAX_PRIORITY),
             announce=core.announce,
             referrers=() if core.referrer is None else (core.referrer,),
             updated=core.updated,
             active=now_ms,
             collected=bool(core.blocks_cleared) and not core.bytes_allocated,
         )
-        if table.add(record):
-            new += 1
-        else:
-            refused += 1
-    return Taken(new, known, refused, removed=before + new - len(table))
+        new += table.add(record)
+    return Taken(new, known, refused=met - known - new, removed=before + new - len(table))
+
+
+def _worth(core: CoreRecord) -> tuple[bool, bool, int]:
+    return core.announce, core.bytes_allocated > 0, core.active

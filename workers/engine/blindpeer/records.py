@@ -9,6 +9,7 @@ group's key.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
@@ -23,19 +24,29 @@ PREFIX = "blind/"
 """Prefix of the names of records. The rest is the core's key in hex."""
 
 MAX_RECORDS = 1 << 18
-"""Cores of all clients together; about 400 bytes of memory each. Ours."""
+"""Cores of all clients together. Ours."""
+
+TRUSTED_SHARE = 8
+"""Divisor: the part of MAX_RECORDS that only cores of trusted clients get."""
+
+MAX_UNCLAIMED = MAX_RECORDS // 2
+"""Cores that were taken over and that no client has named since. Ours."""
 
 MAX_RECORDS_OF_CLIENT = 1 << 15
 """Cores that one client may have named first. Ours."""
 
 MAX_RECORDS_OF_HOST = 1 << 16
-"""The same for one address. Ours."""
+"""The same for one address, and no more than half of what is free: a few addresses leave room for others,
+however much they ask for. Ours."""
 
 MAX_REFERRERS = 1 << 16
 """Groups of all cores together. Ours."""
 
 MAX_REFERRERS_OF_CORE = 8
 """Groups that one core belongs to. Ours."""
+
+MAX_FURTHER_GROUPS = 1 << 18
+"""Groups of all cores besides the first one of each. Ours."""
 
 MAX_CORES_OF_GROUP = 4096
 """Cores of one group: each member that wants hints has them sorted. Ours."""
@@ -50,7 +61,10 @@ UNCLAIMED_MS = 30 * UNUSED_MS
 """The same for a record that was taken over and that no client has named since. It never has content."""
 
 SEARCH_MS = 60_000
-"""Milliseconds between two searches of a full table for such records."""
+"""Milliseconds between the starts of two searches of a full table for such records."""
+
+SEARCH_STEP = 512
+"""Records that one request visits of such a search."""
 
 SAVE_ACTIVE_MS = 60_000
 """Milliseconds between two saves of a record in which only its last activity has changed."""
@@ -156,23 +170,32 @@ class RecordTable:
         max_of_client: int = MAX_RECORDS_OF_CLIENT,
         max_of_host: int = MAX_RECORDS_OF_HOST,
         max_referrers: int = MAX_REFERRERS,
+        max_unclaimed: int = MAX_UNCLAIMED,
+        max_further: int = MAX_FURTHER_GROUPS,
     ) -> None:
         self._store = store
         self._max_records = max_records
         self._max_of_client = max_of_client
         self._max_of_host = max_of_host
         self._max_referrers = max_referrers
+        self._max_further = max_further
+        self.max_unclaimed = max_unclaimed
+        """Cores of UNKNOWN_CLIENT."""
         self._records: dict[bytes, Record] = {}
-        self._names: dict[bytes, bytes] = {}
-        """Discovery key to key, of cores."""
         self._groups: dict[bytes, dict[bytes, None]] = {}
         """Referrer to its cores."""
         self._group_names: dict[bytes, bytes] = {}
         """Discovery key to key, of referrers."""
+        self._clients: dict[bytes, bytes] = {}
+        """The clients: all records of one have the same object."""
         self._of_client: dict[bytes, int] = {}
         self._of_host: dict[str, int] = {}
+        self._further = 0
+        """Groups of all cores besides the first one of each."""
         self._search_at = 0
         """When a full table is searched again."""
+        self._search: Iterator[bytes] = iter(())
+        """Keys that the search has yet to visit."""
         self.unreadable = 0
         """Stored records that could not be read, and are kept as they are."""
         for name in store.meta_names(PREFIX):
@@ -200,11 +223,6 @@ class RecordTable:
     def get(self, key: bytes) -> Record | None:
         return self._records.get(key)
 
-    def find(self, name: bytes) -> Record | None:
-        """The record of the core with that discovery key."""
-        key = self._names.get(name)
-        return None if key is None else self._records[key]
-
     def referrer(self, name: bytes) -> bytes | None:
         """The referrer with that discovery key."""
         return self._group_names.get(name)
@@ -216,12 +234,14 @@ class RecordTable:
 
     # --- changes
 
-    def add(self, record: Record) -> bool:
+    def add(self, record: Record, *, trusted: bool = False) -> bool:
         """Add and save a new record, whose `active` is the time now. False if its client, its address or all
-        of them have too many."""
-        if record.client != UNKNOWN_CLIENT and not self._has_room_for(record.client, record.host):
-            return False
-        if len(self._records) >= self._max_records and not self._make_way(record.active):
+        of them have too many. Those of trusted clients have a part of the room for themselves, and no bound
+        for each address."""
+        fits = self._has_room_for(record.client, record.host, trusted=trusted)
+        if not fits and self._make_way(record.active):
+            fits = self._has_room_for(record.client, record.host, trusted=trusted)
+        if not fits:
             return False
         referrers, record.referrers = record.referrers, ()
         self._enter(record)
@@ -230,19 +250,24 @@ class RecordTable:
         self.save(record)
         return True
 
-    def _has_room_for(self, client: bytes, host: str) -> bool:
-        return (
-            self._of_client.get(client, 0) < self._max_of_client
-            and self._of_host.get(host, 0) < self._max_of_host
-        )
+    def _has_room_for(self, client: bytes, host: str, *, trusted: bool = False) -> bool:
+        free, mine = self._max_records - len(self._records), self._of_client.get(client, 0)
+        if client == UNKNOWN_CLIENT:
+            return free > 0 and mine < self.max_unclaimed
+        if mine >= self._max_of_client or trusted:
+            return mine < self._max_of_client and free > 0
+        free -= self._max_records // TRUSTED_SHARE
+        return self._of_host.get(host, 0) < min(self._max_of_host, (free + 1) // 2)
 
     def adopt(self, record: Record, client: bytes, host: str, now_ms: int) -> bool:
         """A client names a core whose client is unknown: it counts as that client's from now on. `save` it
         if this returns True; False: it has a client, or this one has too many."""
-        if record.client != UNKNOWN_CLIENT or not self._has_room_for(client, host):
+        if record.client != UNKNOWN_CLIENT or (
+            self._of_client.get(client, 0) >= self._max_of_client
+            or self._of_host.get(host, 0) >= self._max_of_host
+        ):
             return False
-        _decrease(self._of_client, record.client)
-        _decrease(self._of_host, record.host)
+        self._discount(record)
         record.client, record.host = client, host
         record.active = max(record.active, now_ms)  # its content comes from now on
         self._count(record)
@@ -252,12 +277,14 @@ class RecordTable:
         """The core belongs to the group of `referrer`; `save` it if this returns True."""
         if referrer in record.referrers or len(record.referrers) >= MAX_REFERRERS_OF_CORE:
             return False
+        if record.referrers and self._further >= self._max_further:
+            return False
         if referrer not in self._groups and len(self._groups) >= self._max_referrers:
             return False
         if len(self._groups.get(referrer, ())) >= MAX_CORES_OF_GROUP:
             return False
-        record.referrers = (*record.referrers, referrer)
-        self._enter_group(record.key, referrer)
+        self._further += bool(record.referrers)
+        record.referrers = (*record.referrers, self._enter_group(record.key, referrer))
         return True
 
     def save(self, record: Record) -> None:
@@ -278,34 +305,32 @@ class RecordTable:
         record = self._records.pop(key, None)
         if record is None:
             return None
-        del self._names[discovery_key(key)]
         for referrer in record.referrers:
             group = self._groups[referrer]
             del group[key]
             if not group:
                 del self._groups[referrer]
                 del self._group_names[discovery_key(referrer)]
-        _decrease(self._of_client, record.client)
-        _decrease(self._of_host, record.host)
+        self._further -= max(0, len(record.referrers) - 1)
+        self._discount(record)
         self._store.set_meta(PREFIX + key.hex(), None)
         return record
 
     def _make_way(self, now_ms: int) -> bool:
-        """Delete old records of cores that never had any content. Visits every record, so it is done
-        seldom."""
-        if now_ms < self._search_at:
-            return False
-        self._search_at = now_ms + SEARCH_MS
-        unused = [
-            record.key
-            for record in self
-            if not record.length
-            and not record.announce
-            and now_ms - record.active > (UNCLAIMED_MS if record.client == UNKNOWN_CLIENT else UNUSED_MS)
-        ]
-        for key in unused:
-            self.remove(key)
-        return bool(unused)
+        """Delete an old record of a core that never had any content. False: none was found yet."""
+        for _ in range(SEARCH_STEP):
+            key = next(self._search, None)
+            if key is None:
+                if now_ms < self._search_at:
+                    return False
+                self._search_at = now_ms + SEARCH_MS
+                self._search = iter(list(self._records))
+                continue
+            record = self._records.get(key)
+            if record is not None and _is_unused(record, now_ms):
+                self.remove(key)
+                return True
+        return False
 
     def _load(self, name: str) -> None:
         try:
@@ -315,23 +340,36 @@ class RecordTable:
             self.unreadable += 1
             return
         self._enter(record)
-        for referrer in record.referrers:
-            self._enter_group(key, referrer)
+        record.referrers = tuple(self._enter_group(key, referrer) for referrer in record.referrers)
+        self._further += max(0, len(record.referrers) - 1)
 
     def _enter(self, record: Record) -> None:
         self._records[record.key] = record
-        self._names[discovery_key(record.key)] = record.key
         self._count(record)
 
     def _count(self, record: Record) -> None:
+        record.client = self._clients.setdefault(record.client, record.client)
+        record.host = sys.intern(record.host)
         self._of_client[record.client] = self._of_client.get(record.client, 0) + 1
         self._of_host[record.host] = self._of_host.get(record.host, 0) + 1
 
-    def _enter_group(self, key: bytes, referrer: bytes) -> None:
-        if referrer not in self._groups:
-            self._groups[referrer] = {}
-            self._group_names[discovery_key(referrer)] = referrer
-        self._groups[referrer][key] = None
+    def _discount(self, record: Record) -> None:
+        _decrease(self._of_client, record.client)
+        if record.client not in self._of_client:
+            del self._clients[record.client]
+        _decrease(self._of_host, record.host)
+
+    def _enter_group(self, key: bytes, referrer: bytes) -> bytes:
+        """Returns the referrer: the same object for all cores of its group."""
+        name = discovery_key(referrer)
+        referrer = self._group_names.setdefault(name, referrer)
+        self._groups.setdefault(referrer, {})[key] = None
+        return referrer
+
+
+def _is_unused(record: Record, now_ms: int) -> bool:
+    unused = UNCLAIMED_MS if record.client == UNKNOWN_CLIENT else UNUSED_MS
+    return not record.length and not record.announce and now_ms - record.active > unused
 
 
 def _decrease(counts: dict[T, int], name: T) -> None:

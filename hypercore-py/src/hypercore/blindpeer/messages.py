@@ -13,9 +13,9 @@ from typing import ClassVar, NamedTuple
 
 from ..codec import Reader, Writer
 
-MAX_CORES_PER_MESSAGE = 4096
-"""Cores in one message; a longer one is refused whole. A client sends a dozen, or the views of one autobase.
-Ours."""
+MAX_CORES_PER_MESSAGE = 512
+"""Cores in one message; a longer one is refused whole. Clients send twelve at most (blind-peering 2.10); all
+of a message are recorded in one turn of the event loop. Ours."""
 
 MAX_NAME_BYTES = 256
 """Bytes of each text in a hello. Ours."""

@@ -34,6 +34,13 @@ from workers.engine.settings.blind_peer import BanList
 from .world import FIRST, GROUP, SECOND, World, app, run
 
 
+async def collect(world: World) -> None:
+    collector = world.peer._collector
+    collector.tick()
+    if collector._task is not None:
+        await collector._task
+
+
 def test_a_record_is_durable_before_the_core_is_opened() -> None:
     async def scene() -> None:
         world, writer = World(), make_writer(sample_blocks(3))
@@ -151,7 +158,7 @@ def test_a_core_of_empty_blocks_is_collected() -> None:
             client.name(client.add(writer))
             await eventually(lambda: "complete" in world.states(key))
             world.host.measured = Room(left=0, total=1000, lacking=0)
-            world.peer._collect()
+            await collect(world)
             assert world.states(key)[-1] == "collected" and world.held(key) == 0
             assert world.peer.counters["bytes_gcd"] == 4 * BLOCK_OVERHEAD
         await world.close()
@@ -167,13 +174,13 @@ def test_wanted_cores_are_not_collected() -> None:
             await eventually(lambda: "complete" in world.states(writer.core.key))
             world.host.wanted.add(writer.core.key)
             world.host.measured = Room(left=0, total=1000, lacking=0)
-            world.peer._collect()
+            await collect(world)
             assert world.held(writer.core.key) == 4
             world.host.wanted.clear()
-            world.peer._collect()  # it is sought again after a while, since it visits every record
+            await collect(world)  # it is sought again after a while, since it visits every record
             assert world.held(writer.core.key) == 4
-            world.peer._collect_at = 0.0
-            world.peer._collect()
+            world.peer._collector._collect_at = 0.0
+            await collect(world)
             assert world.held(writer.core.key) == 0
         await world.close()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercore.replication.ratelimit import BLOCK_OVERHEAD
-from workers.engine.blindpeer.collection import HEADROOM_SHARE, choose, shortage
+from workers.engine.blindpeer import collection
+from workers.engine.blindpeer.collection import HEADROOM_SHARE, Victim, choose, shortage
 from workers.engine.blindpeer.decisions import MAX_PRIORITY, NOTHING, Stored, activates, raised
 from workers.engine.blindpeer.rates import (
     CLIENT_BURST,
@@ -80,8 +83,20 @@ def held(
     )
 
 
+def chosen_of(
+    records: list[Record], need: int, is_protected: Callable[[bytes], bool] = lambda key: False
+) -> list[Victim]:
+    steps = choose(records, need, is_protected)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            found: list[Victim] = done.value
+            return found
+
+
 def numbers(records: list[Record], need: int, protected: frozenset[int] = frozenset()) -> list[int]:
-    chosen = choose(records, need, lambda key: int.from_bytes(key, "big") in protected)
+    chosen = chosen_of(records, need, lambda key: int.from_bytes(key, "big") in protected)
     return [int.from_bytes(victim.key, "big") for victim in chosen]
 
 
@@ -93,6 +108,16 @@ def test_low_priority_goes_first_then_what_was_used_longest_ago() -> None:
     assert numbers(records, 0) == []
 
 
+def test_cores_are_chosen_a_record_at_a_time_and_a_bounded_number_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collection, "MAX_VICTIMS", 3)
+    records = [held(i, 10, active=-i) for i in range(9)]
+    assert numbers(records, 10_000) == [8, 7, 6]
+    steps = choose(records, 10_000, lambda key: False)
+    assert sum(1 for _ in steps) == 2 * len(records)
+
+
 def test_announced_and_protected_cores_stay() -> None:
     records = [held(1, 10), held(2, 10), held(3, 10)]
     records[0].announce = True
@@ -102,7 +127,7 @@ def test_announced_and_protected_cores_stay() -> None:
 def test_empty_blocks_count_as_the_room_counts_them() -> None:
     empty, modest = held(1, 0, active=9, client=OTHER, host="greedy"), held(2, 1000, active=1)
     empty.held_blocks, modest.held_blocks = 20_000, 1
-    assert choose([empty, modest], 1, lambda key: False) == [(empty.key, 20_000 * BLOCK_OVERHEAD)]
+    assert chosen_of([empty, modest], 1) == [(empty.key, 20_000 * BLOCK_OVERHEAD)]
     assert numbers([empty, modest], 20_000 * BLOCK_OVERHEAD + 1) == [1, 2]
 
 
@@ -120,7 +145,7 @@ def test_no_more_is_deleted_than_is_needed(cores: list[tuple[int, int, int, bool
     records = [held(i, size, priority=p, active=a) for i, (size, p, a, _) in enumerate(cores)]
     for one, (*_, announced) in zip(records, cores, strict=True):
         one.announce = announced
-    chosen = choose(records, need, lambda key: False)
+    chosen = chosen_of(records, need)
     freed = [victim.bytes for victim in chosen]
     assert sum(freed) >= need or len(chosen) == sum(r.held_bytes > 0 and not r.announce for r in records)
     assert not freed or sum(freed[:-1]) < need

@@ -67,19 +67,32 @@ def test_the_bound_of_all_records_holds_and_that_of_one_client_does_not() -> Non
     assert take_over(map(core, range(1, 6)), table, NOW) == (3, 0, 2, 0)
 
 
+def test_announced_cores_those_with_content_and_those_used_last_come_first() -> None:
+    table = RecordTable(memory_store(), max_unclaimed=4)
+    unused = [core(n, priority=2, active=NOW + n) for n in range(100, 120)]  # a client that named any keys
+    kept = [
+        core(1, announce=True),
+        core(2, bytes_allocated=5, active=3),
+        core(3, bytes_allocated=9, active=2),
+        core(119, priority=2, active=NOW + 119),
+    ]
+    assert take_over([*unused, *kept[:3]], table, NOW) == (4, 0, 19, 0)
+    assert {record.key for record in table} == {each.key for each in kept}
+
+
 def test_records_that_were_taken_over_make_way_neither_for_one_another_nor_soon_for_others() -> None:
     table = RecordTable(memory_store(), max_records=3)
     table.add(Record(b"\x99" * 32, CLIENT, "192.0.2.1", active=NOW - 2 * UNUSED_MS))
     old = [core(n, length=9, active=n * UNUSED_MS) for n in range(1, 6)]  # used on different days
     assert take_over(old, table, NOW) == (3, 0, 2, 1)
-    assert {record.key for record in table} == {core(n).key for n in (1, 2, 3)}
+    assert {record.key for record in table} == {core(n).key for n in (3, 4, 5)}
     other = Record(b"\x98" * 32, CLIENT, "192.0.2.1", active=NOW + UNCLAIMED_MS)
-    assert not table.add(other)
+    assert not table.add(other, trusted=True)
     first = next(iter(table))
     assert table.adopt(first, CLIENT, "192.0.2.1", NOW + UNCLAIMED_MS)
     other.active += 2 * 60_000
-    assert table.add(other)
-    assert {record.key for record in table} == {first.key, other.key}
+    assert table.add(other, trusted=True)  # one made way
+    assert len(table) == 3 and {first.key, other.key} < {record.key for record in table}
 
 
 def test_the_first_client_that_names_a_core_takes_its_place() -> None:

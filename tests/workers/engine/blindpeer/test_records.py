@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercore.crypto import discovery_key
+from workers.engine.blindpeer import records as records_module
 from workers.engine.blindpeer.records import (
     MAX_CORES_OF_GROUP,
     MAX_REFERRERS_OF_CORE,
@@ -66,7 +67,6 @@ def test_records_survive_a_restart_with_their_groups(values: Values) -> None:
     assert found is not None
     assert (found.priority, found.announce, found.referrers, found.length) == (1, True, (GROUP,), 5)
     assert again.referrer(discovery_key(GROUP)) == GROUP
-    assert again.find(discovery_key(key(2))) is again.get(key(2))
     assert (again.clients, again.referrers, len(again)) == (2, 1, 2)
 
 
@@ -110,25 +110,78 @@ def test_a_removed_record_leaves_nothing_behind(values: Values) -> None:
     assert table.remove(key(1)) is None
     assert values.values == {}
     assert (len(table), table.clients, table.referrers) == (0, 0, 0)
-    assert table.find(discovery_key(key(1))) is None and table.referrer(discovery_key(GROUP)) is None
+    assert table.referrer(discovery_key(GROUP)) is None
 
 
 def test_the_records_of_a_client_an_address_and_of_all_are_bounded(values: Values) -> None:
-    table = RecordTable(values, max_records=5, max_of_client=2, max_of_host=3)
+    table = RecordTable(values, max_records=20, max_of_client=2, max_of_host=3)
     assert [table.add(record(i)) for i in range(3)] == [True, True, False]
     assert [table.add(record(10 + i, client=OTHER)) for i in range(2)] == [True, False]  # the address
-    assert [table.add(record(20 + i, client=key(i), host=f"h{i}")) for i in range(3)] == [True, True, False]
+    assert len(values.values) == len(table) == 3
+    table = RecordTable(values, max_records=5)
+    assert [table.add(record(20 + i, client=key(i), host=f"h{i}")) for i in range(1, 4)] == [
+        True,
+        True,
+        False,
+    ]
     assert len(values.values) == len(table) == 5
 
 
 def test_records_that_never_had_content_make_way_after_a_day(values: Values) -> None:
     table = RecordTable(values, max_records=2)
-    table.add(record(1, active=0))
-    table.add(record(2, active=0, length=3))
-    assert not table.add(record(3, active=UNUSED_MS))
-    assert not table.add(record(3, active=UNUSED_MS + SEARCH_MS - 1))  # searched again after a while
-    assert table.add(record(3, active=UNUSED_MS + SEARCH_MS))
+    table.add(record(1, active=0), trusted=True)
+    table.add(record(2, active=0, length=3), trusted=True)
+    assert not table.add(record(3, active=UNUSED_MS), trusted=True)
+    soon = record(3, active=UNUSED_MS + SEARCH_MS - 1)
+    assert not table.add(soon, trusted=True)  # searched again after a while
+    assert table.add(record(3, active=UNUSED_MS + SEARCH_MS), trusted=True)
     assert {r.key for r in table} == {key(2), key(3)}
+
+
+def test_a_full_table_is_searched_a_few_records_at_a_time(
+    values: Values, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records_module, "SEARCH_STEP", 4)
+    table = RecordTable(values, max_records=8)
+    for i in range(7):
+        assert table.add(record(i, active=0, length=1 if i < 5 else 0), trusted=True)
+    assert table.add(record(7, active=0), trusted=True)
+    now = UNUSED_MS + SEARCH_MS
+    assert not table.add(record(8, active=now), trusted=True)  # three with content were visited
+    assert table.add(record(8, active=now), trusted=True)
+    assert table.get(key(5)) is None and len(table) == 8  # one made way, the others stay
+    assert table.add(record(9, active=now), trusted=True)
+    assert table.get(key(6)) is None
+
+
+def test_a_few_addresses_leave_room_for_others_and_trusted_clients_have_some_of_their_own(
+    values: Values,
+) -> None:
+    table = RecordTable(values, max_records=800)
+
+    def fill(host: int, *, trusted: bool = False) -> int:
+        taken = 0
+        while table.add(record(host * 1000 + taken, client=key(1 + host), host=f"h{host}"), trusted=trusted):
+            taken += 1
+        return taken
+
+    assert [fill(host) for host in range(4)] == [234, 156, 104, 69]
+    assert fill(4) == 46
+    for host in range(5, 30):
+        fill(host)
+    assert len(table) == 700
+    assert fill(30, trusted=True) == 100
+
+
+def test_cores_of_one_client_and_group_share_the_memory_of_their_names(values: Values) -> None:
+    table = RecordTable(values)
+    for i in range(2):
+        client, group = bytes(bytearray(CLIENT)), bytes(bytearray(GROUP))
+        table.add(record(i, client=client, host="".join(["192.0.2.", "1"]), referrers=(group,)))
+    for each in (table, RecordTable(values)):
+        one, other = each
+        assert one.client is other.client and one.host is other.host
+        assert one.referrers[0] is other.referrers[0]
 
 
 def test_a_core_belongs_to_every_group_that_names_it_up_to_a_bound(values: Values) -> None:
@@ -143,6 +196,17 @@ def test_a_core_belongs_to_every_group_that_names_it_up_to_a_bound(values: Value
     assert table.join_group(second, b"\x70" * 32)
     assert not table.join_group(second, b"\x71" * 32)  # all groups together
     assert table.join_group(second, bytes(32))
+
+
+def test_the_further_groups_of_all_cores_are_bounded_and_each_core_may_have_one(values: Values) -> None:
+    table = RecordTable(values, max_further=3)
+    made = [record(i) for i in range(3)]
+    for each in made:
+        table.add(each)
+    joined = [[table.join_group(each, bytes([group]) * 32) for group in range(3)] for each in made]
+    assert sum(map(sum, joined)) == 6 and all(first for first, *_ in joined)
+    table.remove(key(0))
+    assert table.join_group(made[2], bytes([2]) * 32)
 
 
 def test_the_latest_cores_of_a_group_come_first(values: Values) -> None:

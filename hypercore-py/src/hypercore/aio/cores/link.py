@@ -159,7 +159,7 @@ class Link:
         connection.on_drain = self._add
         connection.on_close = self._closed
         connection.on_readable = self._readable
-        connection.on_work = self._charge
+        connection.on_work = self.charge
 
     def hold(self, held: bool) -> None:
         """Stop reading from the peer (True) or start again, since blocks in memory wait for the disk."""
@@ -197,7 +197,8 @@ class Link:
     def unprocessed(self) -> int:
         return self.connection.held_bytes + self.muxer.unread_bytes
 
-    def _charge(self, seconds: float) -> None:
+    def charge(self, seconds: float) -> None:
+        """Count processor time that the peer has caused elsewhere."""
         self.hub.turns.charge(self, seconds)
 
     def _add(self) -> None:

@@ -126,7 +126,7 @@ def assemble(settings: EngineSettings, emit: Callable[[Event], None]) -> EngineP
             on_misbehaviour=lambda public_key, _: swarm.report_misbehaviour(public_key),
         )
         bans = settings.blind_peer.bans if settings.blind_peer is not None else BanList()
-        replication = _Replication(cores)
+        replication = _Replication(cores, lambda: blind_peer)
         swarm = Swarm(
             key_pair=load_identity(settings.data),
             bootstrap=settings.bootstrap,
@@ -165,7 +165,7 @@ def assemble(settings: EngineSettings, emit: Callable[[Event], None]) -> EngineP
         )
         blind_peer: BlindPeer | None = None
         if settings.blind_peer is not None:
-            blind_peer = replication.blind_peer = BlindPeer(
+            blind_peer = BlindPeer(
                 settings.blind_peer,
                 cores=cores,
                 host=EngineHost(engine, limits, owners),
@@ -191,14 +191,14 @@ async def _reachable(swarm: Swarm) -> None:
 class _Replication:
     """Replicates the cores over connections, and counts the use of each connection."""
 
-    def __init__(self, cores: Corestore) -> None:
-        self.blind_peer: BlindPeer | None = None
+    def __init__(self, cores: Corestore, blind_peer: Callable[[], BlindPeer | None]) -> None:
         self._cores = cores
+        self._blind_peer = blind_peer
         self._links: WeakKeyDictionary[Connection, Link] = WeakKeyDictionary()
 
     def replicate(self, connection: SecretConnection) -> None:
         link = self._links[connection] = self._cores.replicate(connection)
-        blind_peer = self.blind_peer
+        blind_peer = self._blind_peer()
         if blind_peer is not None:
             blind_peer.attach(link)
             connection.add_close_listener(lambda: blind_peer.detach(link))

@@ -55,6 +55,7 @@ def test_a_long_frame_is_refused_before_a_channel_is_open() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_incomplete_frames_are_bounded_over_all_connections() -> None:
     """Who holds much for long goes; a download beside it does not notice."""
 

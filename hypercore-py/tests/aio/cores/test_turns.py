@@ -112,6 +112,7 @@ def test_those_that_do_useful_work_come_before_those_that_only_keep_us_busy() ->
     assert sum(taker.spent for taker in useless) > DEBT_SHARE * 10 * 0.8
 
 
+@pytest.mark.slow
 def test_a_peer_that_keeps_us_busy_alone_gets_its_share_and_no_more() -> None:
     found: list[Busy] = []
     rested: list[float] = []
@@ -160,6 +161,7 @@ def test_of_links_in_debt_the_one_that_owes_less_comes_first() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_those_in_debt_keep_to_their_share_while_others_have_something_to_do_now_and_then() -> None:
     """What a peer in small debt says finds the loop free, though it says little at a time."""
     spent, waits = [0.0], []

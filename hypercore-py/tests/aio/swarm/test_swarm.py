@@ -453,6 +453,7 @@ def test_connection_over_which_nothing_encrypted_comes_makes_way_and_ends(monkey
     run(scene)
 
 
+@pytest.mark.slow
 def test_a_swarm_without_topics_listens_under_its_key_and_refuses_addresses():
     async def scene(net, peer):
         refused = set()

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
 
 from .support import node, postgres, redis
@@ -20,7 +20,9 @@ from .support.redis import RedisServer
 from .support.require import require
 from .support.seed_process import SeedProcess
 
-settings.register_profile("fast", deadline=None, max_examples=15)
+settings.register_profile("farm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("farm")
+settings.register_profile("fast", settings.get_profile("farm"), max_examples=15)
 """That of `./farm test --fast`."""
 
 SERVERS = {"browser", "official_peers", "processes", "redis_program", "postgres_server", "networks"}

@@ -3,11 +3,11 @@
 
 import signal
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("hypercore", deadline=None)
+settings.register_profile("hypercore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hypercore")
-settings.register_profile("fast", deadline=None, max_examples=15)
+settings.register_profile("fast", settings.get_profile("hypercore"), max_examples=15)
 
 # A shell starts programs in the background with Ctrl-C ignored, and they pass that on to their children: the
 # examples would not end.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, ValuesView
 
 import pytest
 
@@ -24,6 +24,7 @@ from hypercore.replication.suspicion import (
     MAX_RECORDS,
     MAX_SUSPECTS,
     SINGLE_TRIALS,
+    Record,
     Suspicions,
 )
 from hypercore.replication.trials import MAX_QUIET_WAIT
@@ -361,6 +362,22 @@ def test_nothing_but_the_trial_is_blamed() -> None:
 def test_back_offs_are_bounded() -> None:
     record = Suspicions().record(PEER, CORE)
     assert max(record.refuse(1, 0.0) for _ in range(100)) == MAX_BACKOFF
+
+
+def test_the_end_of_a_connection_with_many_cores_does_not_visit_all_records_for_each() -> None:
+    visits = 0
+
+    class Records(dict[tuple[bytes, bytes], Record]):
+        def values(self) -> ValuesView[Record]:
+            nonlocal visits
+            visits += 1
+            return super().values()
+
+    suspicions = Suspicions()
+    suspicions._records = Records()
+    for number in range(500):
+        suspicions.ended(PEER, number.to_bytes(32, "big"), [1, 2], 0.0)
+    assert visits == 0 and len(suspicions._records) == 500
 
 
 @pytest.mark.slow

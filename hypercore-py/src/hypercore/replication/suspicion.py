@@ -186,6 +186,8 @@ class Suspicions:
 
     def __init__(self) -> None:
         self._records: dict[tuple[bytes, bytes], Record] = {}
+        self._suspects = 0
+        """Suspects of all records, at most: they are counted anew when that is too many."""
         self._testers: dict[bytes, tuple[bytes, dict[Callable[[], None], None]]] = {}
         """Peer -> the core that has trials there, and the callbacks of waiting cores."""
         self._blamed: dict[bytes, float] = {}
@@ -206,16 +208,25 @@ class Suspicions:
             self._make_room(record)
         return record
 
+    def suspect(self, record: Record, index: int) -> bool:
+        """See `Record.suspect`."""
+        self._suspects += index not in record.avoided
+        return record.suspect(index)
+
     def _make_room(self, kept: Record) -> None:
-        """Delete the oldest records, a sixteenth at a time, if a budget is exceeded."""
-        total = sum(len(record.avoided) for record in self._records.values())
+        """Delete the oldest records, a sixteenth at a time, if a budget is exceeded. A connection that ends
+        calls it for thousands of cores, so that it visits all records only now and then."""
+        if len(self._records) <= MAX_RECORDS and self._suspects <= MAX_ALL_SUSPECTS:
+            return
+        total = self._suspects = sum(len(record.avoided) for record in self._records.values())
         if len(self._records) <= MAX_RECORDS and total <= MAX_ALL_SUSPECTS:
             return
         for key in sorted(self._records, key=lambda key: self._records[key].gave):
             if len(self._records) <= MAX_RECORDS * 15 // 16 and total <= MAX_ALL_SUSPECTS * 15 // 16:
-                return
+                break
             if self._records[key] is not kept:
                 total -= len(self._records.pop(key).avoided)
+        self._suspects = total
 
     # --- requests that end the connection -------------------------------------------------------------------
 
@@ -242,7 +253,7 @@ class Suspicions:
             record = self.record(peer, core)
             record.gave |= gave
             for index in asked:
-                record.suspect(index)
+                self.suspect(record, index)
             self._make_room(record)
             record.window, record.tried = 1, 0
             record.retry_at = max(record.retry_at, now + (FIRST_TRIAL if gave else IDLE_TRIAL))

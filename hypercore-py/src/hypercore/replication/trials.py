@@ -39,7 +39,7 @@ class Trials:
         if record.false_alarms >= MAX_FALSE_ALARMS or len(record.doubted) >= MAX_DOUBTED:
             return False
         others_wait = bool(record.suspects)
-        if not record.suspect(index):
+        if not self._context.suspicions.suspect(record, index):
             return False
         log.debug("%r may have no proof of block %d, which is left for last", peer, index)
         record.doubted[index] = None

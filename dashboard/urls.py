@@ -63,6 +63,7 @@ urlpatterns = [
     path("drives/add/preview/", drives.preview_keys, name="preview_keys"),
     path("drives/<key:key>/", drive.drive, name="drive"),
     path("drives/<key:key>/act/", drive.act, name="act"),
+    path("drives/<key:key>/inner/", drive.inner, name="inner"),
     path("drives/<key:key>/files/<anypath:path>", gateway.files, name="files"),
     path("drives/<key:key>/zip/<anypath:path>", gateway.zipped, name="zip"),
     path("drives/<key:key>/preview/<anypath:path>", gateway.preview, name="preview"),

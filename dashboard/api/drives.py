@@ -44,6 +44,8 @@ COLUMNS: Final[dict[str, tuple[str, type]]] = {
     "proven": ("proven_at", datetime),
     "served": ("served_bytes", int),
 }
+NEVER_EMPTY: Final = ("added", "served")
+"""Sorts by columns that every drive has a value in: an index has their order."""
 
 
 class DriveQuery(PageQuery):
@@ -75,7 +77,9 @@ def list_drives(request: HttpRequest, query: Query[DriveQuery]) -> Any:
         rows = rows.filter(pk__in=Replica.objects.filter(named, desired=True).values("drive"))
     sort = query.sort.removeprefix("-")
     rows = _sortable(rows, sort, query.state)
-    order = Order(query.sort, *COLUMNS[sort], down=query.sort.startswith("-"))
+    order = Order(
+        query.sort, *COLUMNS[sort], down=query.sort.startswith("-"), nullable=sort not in NEVER_EMPTY
+    )
     ids, following = order.page(rows, query)
     drives = in_order(ids, _complete())
     return PageOf[DriveShape](items=[DriveShape.of(drive) for drive in drives], next=following)

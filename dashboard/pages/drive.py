@@ -40,6 +40,19 @@ def drive(request: HttpRequest, key: str) -> HttpResponse:
     return render(request, "dashboard/drive.html", context)
 
 
+@page
+@canonical
+def inner(request: HttpRequest, key: str) -> HttpResponse:
+    """The row below that of a drive in the list: its peers and files. 404 if it is not registered."""
+    now = timezone.now()
+    watch([key], now)
+    found = get_object_or_404(Drive, key=key)
+    context = {"peers": peers_of(found, now), "drive": found}
+    response = render(request, "dashboard/_drives_inner.html", context)
+    response.headers["X-Fragment"] = "1"
+    return response
+
+
 @action("registry.change_drive")
 def act(request: HttpRequest, key: str) -> HttpResponse:
     """Prove now, pause, resume, share and unshare its public page."""

@@ -40,7 +40,8 @@ SORTS: Final[dict[str, tuple[str, ...]]] = {
     "added": ("created_at",),
 }
 """Orders by name, each also reversed with a minus."""
-
+INDEXED: Final = "served_bytes"
+"""Column of SORTS that every drive has a value in. An index with the primary key has its order, either way."""
 
 SHOWN: Final = (
     "health", "label", "title", "counted", "unfinished", "replicas_min", "replicas_max", "have_bytes",
@@ -241,8 +242,10 @@ def with_columns(drives: QuerySet[Drive]) -> QuerySet[Any]:
 
 
 def _in_order(drives: QuerySet[Drive], sort: str) -> QuerySet[Drive]:
-    """Newest first within the same value. Drives without a value come last."""
+    """Newest first within the same value; the least read, oldest first. Drives without a value come last."""
     name, down = sort.removeprefix("-"), sort.startswith("-")
+    if SORTS[name] == (INDEXED,):
+        return drives.order_by(*((f"-{INDEXED}", "-pk") if down else (INDEXED, "pk")))
     return drives.order_by(
         *(
             F(column).desc(nulls_last=True) if down else F(column).asc(nulls_last=True)

@@ -47,6 +47,7 @@ PAGES = (
     Shown(name="drives-filters", path="/drives/", opens="[popovertarget=filters]"),
     Shown(name="drives-menu", path="/drives/", opens=".c-menu button", is_variant=True),
     Shown(name="drives-remove", path="/drives/", opens=".c-menu button", then=".menu button.danger"),
+    Shown(name="drives-opened", path="/drives/?q=coastal", opens="[data-expand]"),
     Shown(name="drives-search", path="/drives/?q=audio&state=safe", is_variant=True),
     Shown(name="drives-none", path="/drives/?q=nothing+has+this+name", is_variant=True),
     Shown(name="drives-empty", path="/drives/", on_empty=True),
@@ -103,6 +104,38 @@ PAGES = (
     Shown(name="menu-network", path="/", opens="[popovertarget=net]"),
 )  # fmt: skip
 """`opens` of the account's menu is in the sidebar, and that of the phone in the bar at the bottom."""
+
+
+_MODELS = {
+    "drive": "registry", "replica": "registry", "worker": "registry", "source": "registry",
+    "alert": "registry", "event": "registry", "auditentry": "registry", "sample": "registry",
+    "tag": "registry", "apitoken": "registry", "enrolmenttoken": "registry", "user": "auth", "group": "auth",
+}  # fmt: skip
+"""Models with a list in the admin, and the apps that they are of."""
+_MADE = ("drive", "source", "tag", "apitoken", "enrolmenttoken", "user", "group")
+"""Those of which people make rows there."""
+
+
+def _of_admin(name: str, path: str, **given: Any) -> Shown:
+    return Shown(name=f"admin-{name}", path=f"/admin/{path}", **given)
+
+
+ADMIN_PAGES = (
+    _of_admin("index", ""),
+    *(_of_admin(f"{model}s", f"{app}/{model}/") for model, app in _MODELS.items()),
+    *(_of_admin(model, f"{app}/{model}/1/change/", is_variant=model not in ("drive", "worker"))
+      for model, app in _MODELS.items()),
+    *(_of_admin(f"add-{model}", f"{_MODELS[model]}/{model}/add/", is_variant=True) for model in _MADE),
+    _of_admin("drive-operator", "registry/drive/1/change/", account="otto", is_variant=True),
+    _of_admin("source-viewer", "registry/source/1/change/", account="vic", is_variant=True),
+    _of_admin("history", "registry/drive/1/history/", is_variant=True),
+    _of_admin("remove-drive", "registry/drive/1/remove_one/"),
+    _of_admin("retire-worker", "registry/worker/1/retire_one/", is_variant=True),
+    _of_admin("delete-tag", "registry/tag/1/delete/", is_variant=True),
+    _of_admin("password", "password_change/", is_variant=True),
+    _of_admin("missing", "nothing/", status=404, is_variant=True),
+)  # fmt: skip
+"""Pages of the admin. Rows with the key 1 are those of the invented farm that were made first."""
 
 
 def address(shown: Shown, farm: PrivateFarm) -> str:

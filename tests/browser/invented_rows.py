@@ -30,8 +30,10 @@ from ..seederfarm.registry.factories import store_health
 
 GB = 10**9
 PASSWORD = "only on this machine"
-ACCOUNTS = {"vera": "viewer", "otto": "operator", "anna": "admin", "nora": ""}
+ACCOUNTS = {"vera": "viewer", "otto": "operator", "anna": "admin", "nora": "", "vic": "viewer"}
 """Names of the accounts and their roles. Nora has none."""
+STAFF = ("otto", "anna", "vic")
+"""Those that see the admin."""
 TITLES = (
     "Allotment handbook, 6th edition", "Bird calls of the northern isles", "Broadband outage reports",
     "Cooking on one ring", "Dialect atlas, audio", "Drive-by-wire for small boats", "Estuary water levels",
@@ -50,7 +52,7 @@ def make_accounts() -> dict[str, str]:
     found = {}
     for name, role in ACCOUNTS.items():
         user = User.objects.create_user(
-            name, password=PASSWORD, is_staff=role in ("operator", "admin"), is_superuser=role == "admin"
+            name, password=PASSWORD, is_staff=name in STAFF, is_superuser=role == "admin"
         )
         if role:
             user.groups.add(Group.objects.get(name=role))
@@ -70,6 +72,8 @@ def fill(key: str) -> dict[str, Any]:
     make_history(drives, workers)
     make_sources(drives)
     make_alerts(drives, workers)
+    services.issue_api_token(User.objects.get(username="anna"), "grafana", actor="cli")
+    services.issue_enrolment(name="pi-kitchen", actor="cli")
     return {
         "keys": {name: drive.z32 for name, drive in drives.items()},
         "workers": {name: worker.node_id for name, worker in workers.items()},

@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 
 from ..support.browser import missing, running_browser
-from .addresses import PAGES, THEMES, WIDTHS, Shown
+from .addresses import ADMIN_PAGES, PAGES, THEMES, WIDTHS, Shown
 from .visits import Farms, Visits
 
 SHEET = """<!doctype html>
@@ -46,7 +46,7 @@ def take(
                 with visits.showing(shown, width) as visitor:
                     visitor.make_as_high_as_the_page()
                     for theme in THEMES:
-                        visitor.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+                        visitor.show_in(theme)
                         written.append(directory / name_of(shown, width, theme))
                         visitor.page.screenshot(path=written[-1], animations="disabled")
     (directory / "index.html").write_text(sheet(pages))
@@ -86,13 +86,14 @@ def main() -> int:
         "--only", action="append", default=[], metavar="NAME", help="this page alone; may be repeated"
     )
     options = parser.parse_args()
-    names = [shown.name for shown in PAGES]
+    all_pages = [*PAGES, *ADMIN_PAGES]
+    names = [shown.name for shown in all_pages]
     if unknown := [name for name in options.only if name not in names]:
         parser.error(f"no page is called {unknown[0]}; there are {', '.join(names)}")
     if (reason := missing()) is not None:
         print(f"screenshots: {reason}", file=sys.stderr)  # noqa: T201
         return 1
-    chosen = [shown for shown in PAGES if not options.only or shown.name in options.only]
+    chosen = [shown for shown in all_pages if not options.only or shown.name in options.only]
     written = take(options.directory, chosen, lambda text: print(text, file=sys.stderr))  # noqa: T201
     print(f"{len(written)} pictures: {options.directory / 'index.html'}")  # noqa: T201
     return 0

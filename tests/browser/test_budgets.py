@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import json
 import sqlite3
 from collections import defaultdict
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +32,15 @@ MAIN = (
 )  # fmt: skip
 
 
+A_COPY = """
+SELECT min(r.id) FROM registry_replica r JOIN registry_drive d ON d.id = r.drive_id
+WHERE d.title = 'Coastal Field Recordings'
+"""
+A_PEER = "INSERT INTO registry_copypeers (replica_id, at, total, peers) VALUES (?, ?, 1, ?)"
+PEER = {
+    "id": "07" * 32, "way": "direct", "bytes_in": 0, "bytes_out": 5_000_000, "down": 0.0, "up": 0.0,
+    "seconds": 130.0,
+}  # fmt: skip
 FIRST_BLOCKS = """
 UPDATE registry_drive SET kind = 'drive', length = 10, fork = 0, byte_length = 1000 WHERE length IS NULL
 """
@@ -128,6 +139,19 @@ def assert_keyboard_works(visitor: Visitor, name: str) -> None:
     assert not page.locator("#me").is_visible()
 
 
+def test_a_click_copies_the_whole_key(browser: Browser, farms: Farms) -> None:
+    visitor, path = open_page(browser, farms, "drives-opened")
+    with visitor:
+        visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        visitor.go(path)
+        visitor.page.click("td .copy")
+        visitor.page.locator("#said", has_text="Copied").wait_for(state="attached")
+        key = farms.full.keys["safe"]
+        assert visitor.page.evaluate("navigator.clipboard.readText()") == key
+        assert visitor.page.locator("td .key code").get_attribute("title") == key
+        assert visitor.page.locator("td .key code").inner_text() == f"{key[:6]}…{key[-6:]}"
+
+
 def test_the_skip_link_leads_past_the_navigation(browser: Browser, farms: Farms) -> None:
     visitor, path = open_page(browser, farms, "drives")
     with visitor:
@@ -154,6 +178,34 @@ def test_states_keep_their_shapes_where_the_system_chooses_the_colours(
             visitor.page.locator(".nav [aria-current]").evaluate("one => getComputedStyle(one).outlineStyle")
             == "solid"
         )
+
+
+def test_a_row_of_the_list_opens_to_peers_and_files_that_stay_while_it_changes(
+    browser: Browser, farms: Farms
+) -> None:
+    visitor, path = open_page(browser, farms, "drives-opened", reduced_motion="reduce")
+    with visitor:
+        visitor.go(path)
+        page = visitor.page
+        button = page.locator("[data-expand]")
+        button.click()
+        page.locator(".inner .files a", has_text="README.md").wait_for()
+        page.locator(".inner", has_text="Its workers are asked").wait_for()
+        button.blur()  # a row that has the focus stays as it is
+        with closing(sqlite3.connect(farms.full.database)) as database, database:
+            at = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=1)  # never old
+            (copy,) = database.execute(A_COPY).fetchone()
+            database.execute(A_PEER, (copy, at.isoformat(" "), json.dumps([PEER])))
+            database.execute("UPDATE registry_replica SET peers = 977 WHERE id = ?", (copy,))
+        # a busy server rests fifteen times as long as it took to render
+        page.locator(".inner .cards tbody", has_text="5.0\xa0MB").wait_for(timeout=90_000)
+        page.locator("tr[data-topic] td", has_text="1,005").wait_for(timeout=90_000)
+        assert page.locator(".inner .files").is_visible()
+        assert button.get_attribute("aria-expanded") == "true"
+        button.click()
+        assert page.locator(".inner").count() == 0
+        assert button.get_attribute("aria-expanded") == "false"
+        assert visitor.take_problems() == []
 
 
 def test_the_first_blocks_bring_the_files_of_a_drive_and_move_nothing_above(

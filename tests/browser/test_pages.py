@@ -6,7 +6,7 @@ import pytest
 
 from ..support.browser import missing_axe
 from ..support.require import require
-from .addresses import PAGES, WIDTHS, Shown
+from .addresses import ADMIN_PAGES, PAGES, WIDTHS, Shown
 from .visits import Visits
 
 pytestmark = pytest.mark.timeout(240)  # the first one starts the farms
@@ -15,7 +15,7 @@ COLOURS = ["color-contrast", "link-in-text-block"]
 """Rules whose outcome depends on the theme: nothing else differs between light and dark."""
 
 
-@pytest.mark.parametrize("shown", PAGES, ids=lambda shown: shown.name)
+@pytest.mark.parametrize("shown", [*PAGES, *ADMIN_PAGES], ids=lambda shown: shown.name)
 def test_axe_finds_nothing_on_a_page_and_the_browser_complains_of_nothing(
     visits: Visits, shown: Shown
 ) -> None:
@@ -25,7 +25,7 @@ def test_axe_finds_nothing_on_a_page_and_the_browser_complains_of_nothing(
         with visits.showing(shown, width) as visitor:
             visitor.make_as_high_as_the_page()
             found += [f"{width} light: {text}" for text in visitor.axe()]
-            visitor.page.emulate_media(color_scheme="dark")
+            visitor.show_in("dark")
             found += [f"{width} dark: {text}" for text in visitor.axe(COLOURS)]
             wide = visitor.page.evaluate("document.documentElement.scrollWidth")
             if wide > width:

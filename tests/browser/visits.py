@@ -76,7 +76,8 @@ class Visits:
                 if shown.then:
                     visitor.page.locator(f"{shown.then}:visible").first.click()
                 visitor.page.wait_for_load_state("load")
-            if "{safe}" in shown.path and visitor.page.locator("[data-load]").count():  # the one with files
+            has_files = "{safe}" in shown.path or shown.opens == "[data-expand]"
+            if has_files and visitor.page.locator("[data-load]").count():
                 visitor.page.locator("[data-load] .files").wait_for()
             try:
                 yield visitor

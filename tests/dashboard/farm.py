@@ -91,4 +91,9 @@ def _populate(now: datetime) -> None:
 
 def text_of(response: Any) -> str:
     """What a person reads on the page."""
-    return " ".join(unescape(re.sub(r"<title>.*?</title>|<[^>]+>", " ", response.text, flags=re.S)).split())
+    return text_in(response.text)
+
+
+def text_in(html: str) -> str:
+    """What a person reads in a part of a page."""
+    return " ".join(unescape(re.sub(r"<title>.*?</title>|<[^>]+>", " ", html, flags=re.S)).split())

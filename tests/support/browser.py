@@ -113,6 +113,12 @@ class Visitor:
         self.page.evaluate("document.fonts.ready.then(() => true)")
         return response.status
 
+    def show_in(self, theme: str) -> None:
+        """The theme of the page that is open: `light` or `dark`."""
+        self.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        # the admin reads the system's wish once
+        self.page.evaluate(_ADMIN_THEME, theme == "dark")
+
     def take_problems(self) -> list[str]:
         """What was complained about since the last call, violations of the content policy among it."""
         violations = self.page.evaluate("window.observedViolations.splice(0)")
@@ -160,6 +166,9 @@ def _axe_source() -> str:
     return AXE.read_text() + "\n;true"
 
 
+_ADMIN_THEME = """
+dark => document.documentElement.matches('[x-data]') && document.documentElement.classList.toggle('dark', dark)
+"""
 _RUN_AXE = """
 rules => axe.run(document, { runOnly: rules, resultTypes: ['violations'] }).then(result =>
   result.violations.map(rule => [

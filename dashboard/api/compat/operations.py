@@ -16,7 +16,9 @@ from pydantic import Field
 from seederfarm.registry.models import Drive, Event, Replica, Worker
 from seederfarm.registry.models.worker import silent_since
 from seederfarm.registry.reach import Reachability, engines_of, reachability_of
+from seederfarm.registry.services.watching import watch
 
+from ...reads.peers import peers_of
 from ..access import READ
 from ..drives import Key, drive_of
 from ..paging import MAX_CURSOR, NEWEST, PageQuery, Text, in_order, wrong
@@ -34,6 +36,7 @@ from .shapes import (
     Status,
     SwarmStats,
     info_of,
+    peer_of,
     raw_of,
     record_of,
     size_of,
@@ -86,6 +89,12 @@ def _one(key: str) -> Any:
     return drive_of(key, _drives())
 
 
+def _peers(drive: Drive, now: datetime) -> list[Peer]:
+    """The peers that workers report, and have them reported for the next minute."""
+    watch([drive.key], now)
+    return [peer_of(each) for each in peers_of(drive, now).shown]
+
+
 def _link(request: HttpRequest, response: HttpResponse, query: PageQuery, following: str | None) -> None:
     if following is not None:
         more = urlencode({"cursor": following, "limit": query.limit})
@@ -113,8 +122,8 @@ def compat_keys(request: HttpRequest, response: HttpResponse, query: Query[ListQ
 @router.get("/drives/{key:key}", response=Record, auth=READ, by_alias=True)
 def compat_drive(request: HttpRequest, key: Key) -> Any:
     """One drive."""
-    drive = _one(key)
-    return record_of(drive, drive.wanted_copies, timezone.now())
+    drive, now = _one(key), timezone.now()
+    return record_of(drive, drive.wanted_copies, now, _peers(drive, now))
 
 
 @router.get("/drives/{key:key}/size", response=Size, auth=READ, by_alias=True)
@@ -126,9 +135,9 @@ def compat_size(request: HttpRequest, key: Key) -> Any:
 
 @router.get("/drives/{key:key}/peers", response=list[Peer], auth=READ, by_alias=True)
 def compat_peers(request: HttpRequest, key: Key) -> Any:
-    """Empty: workers report how many peers they have, not which."""
-    drive_of(key)
-    return []
+    """The 20 busiest peers, once workers have answered: the first request asks them, which takes a few
+    seconds."""
+    return _peers(drive_of(key), timezone.now())
 
 
 @router.get("/drives/{key:key}/stats", response=dict[str, FileStats], auth=READ, by_alias=True)

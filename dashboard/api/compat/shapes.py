@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from seederfarm.registry.models import Drive, Event, Replica
+from seederfarm.registry.queries import whole_key
+
+from ...reads.peers import Peer as Connected
 
 RECENT: Final = timedelta(hours=24)
 """How long a drive is `recentlyAdded`. There it is until the first request. Ours."""
@@ -38,11 +41,11 @@ class Size(Camel):
 class Peer(Camel):
     """A connection."""
 
-    remote_address: str
-    uploaded_bytes: int
-    uploaded_blocks: int
+    remote_address: str = Field(description="Its public key, as there since 1.0.6.")
+    uploaded_bytes: int = Field(description="Of blocks, since it connected.")
+    uploaded_blocks: int | None = Field(description="Null: not counted.")
     downloaded_bytes: int
-    downloaded_blocks: int
+    downloaded_blocks: int | None = Field(description="Null: not counted.")
 
 
 class FileStats(Camel):
@@ -148,13 +151,26 @@ def info_of(drive: Drive) -> Info:
     return Info(version=drive.length, indexJSON={"title": drive.title} if drive.title else {})
 
 
-def record_of(drive: Drive, copies: Sequence[Replica], now: datetime) -> Record:
+def peer_of(peer: Connected) -> Peer:
+    """Return the record of a peer."""
+    return Peer(
+        remote_address=whole_key(peer.id) or peer.id,
+        uploaded_bytes=peer.bytes_out,
+        uploaded_blocks=None,
+        downloaded_bytes=peer.bytes_in,
+        downloaded_blocks=None,
+    )
+
+
+def record_of(
+    drive: Drive, copies: Sequence[Replica], now: datetime, peers: Sequence[Peer] = ()
+) -> Record:
     """Return the record of a drive. `copies`: its wanted copies."""
     return Record(
         key=drive.key,
         stats={},
         size=size_of(drive, copies),
-        peers=[],
+        peers=list(peers),
         info=info_of(drive),
         seeding_status=status_of(drive, copies),
         updated_at=milliseconds(drive.updated_at),

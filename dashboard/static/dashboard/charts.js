@@ -1,17 +1,20 @@
 /* Charts: uPlot draws what the server measured; where it cannot, the server's drawing stays. A minute's point comes with the stream. */
 'use strict'
 {
-  const tone = name => { const probe = document.createElement('i'); probe.className = name; document.body.append(probe); const style = getComputedStyle(probe); const found = style.getPropertyValue('--tone-fill') || style.color; probe.style.color = found; const color = getComputedStyle(probe).color; probe.remove(); return color }
-  const ink = name => { const probe = document.createElement('i'); probe.style.color = `var(${name})`; document.body.append(probe); const color = getComputedStyle(probe).color; probe.remove(); return color }
+  const ink = (name, tone = '') => { const probe = document.createElement('i'); probe.className = tone; probe.style.color = `var(${name})`; document.body.append(probe); const { color } = getComputedStyle(probe); probe.remove(); return color }
+  const tone = name => ink('--tone-fill', name)
   const faded = color => `color-mix(in srgb, ${color} 13%, transparent)`
-  const NAMES = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
   const bytes = (value, digits) => {
-    const at = Math.min(NAMES.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, value)) / 3)))
-    return `${(value / 1000 ** at).toFixed(digits ?? (at ? 1 : 0)).replace(/\.0$/, digits === undefined ? '' : '.0')}\u00a0${NAMES[at]}`
+    let at = 0
+    for (; value >= 1000 && at < 5; at++) value /= 1000
+    return `${digits ? value.toFixed(digits) : +value.toFixed(at ? 1 : 0)}\u00a0${['', 'k', 'M', 'G', 'T', 'P'][at]}B`
   }
   const amount = { '%': (v, d) => `${v.toFixed(d ?? 0)}\u00a0%`, bytes, 'bytes/s': (v, d) => `${bytes(v, d)}/s` }
-  const day = at => new Date(at * 1000).toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })
-  const clock = at => new Date(at * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
+  const said = (at, form) => new Date(at * 1000).toLocaleString('en-GB', form)
+  const day = at => said(at, { day: 'numeric', month: 'short' })
+  const clock = at => said(at, { hour: '2-digit', minute: '2-digit' })
+  const FONT = 'px Inter, sans-serif'
+  const top = values => Math.max(1, ...values.flat()) * 1.12 /* null counts as 0 */
   const charts = new Map()
 
   function draw (box, plot) {
@@ -21,8 +24,8 @@
     const tip = document.createElement('div')
     tip.className = 'tip'
     tip.hidden = true
-    const axis = { stroke: ink('--ink-3'), font: '11.5px Inter, sans-serif', grid: { stroke: ink('--line'), width: 1 }, ticks: { show: false } }
-    const most = plot.top || Math.max(1, ...plot.series.flatMap(one => one.values).filter(v => v !== null)) * 1.12
+    const axis = { stroke: ink('--ink-3'), font: 11.5 + FONT, grid: { stroke: ink('--line'), width: 1 }, ticks: { show: false } }
+    const most = plot.top || top(plot.series.map(one => one.values))
     charts.get(box)?.drawn?.destroy()
     box.textContent = ''
     const drawn = new uPlot({
@@ -48,52 +51,52 @@
   }
   function marks (u, plot) {
     const c = u.ctx
+    const px = devicePixelRatio
+    const { left, top, width, height } = u.bbox
     c.save()
-    Object.assign(c, { font: `${11.5 * devicePixelRatio}px Inter, sans-serif`, fillStyle: ink('--ink-3'), textAlign: 'left', textBaseline: 'alphabetic', lineWidth: devicePixelRatio })
-    c.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio])
-    const stroke = (color, ...at) => { c.strokeStyle = color; c.beginPath(); c.moveTo(at[0], at[1]); c.lineTo(at[2], at[3]); c.stroke() }
-    if (plot.line) {
-      const y = u.valToPos(plot.line, 'y', true)
-      stroke(tone('is-risk'), u.bbox.left, y, u.bbox.left + u.bbox.width, y)
-      c.fillText(plot.line_word, u.bbox.left + 6 * devicePixelRatio, y + 14 * devicePixelRatio)
+    Object.assign(c, { font: 11.5 * px + FONT, fillStyle: ink('--ink-3'), textAlign: 'left', textBaseline: 'alphabetic', lineWidth: px })
+    c.setLineDash([3 * px, 3 * px])
+    const rule = (color, x, y, wide, high, word, below) => {
+      c.strokeStyle = color
+      c.beginPath()
+      c.moveTo(x, y)
+      c.lineTo(x + wide, y + high)
+      c.stroke()
+      c.fillText(word, x + 6 * px, y + high + below * px)
     }
-    if (plot.now && plot.series.length > 1) {
-      const x = u.valToPos(plot.now, 'x', true)
-      stroke(ink('--ink-3'), x, u.bbox.top, x, u.bbox.top + u.bbox.height)
-      c.fillText('today', x + 6 * devicePixelRatio, u.bbox.top + u.bbox.height - 8 * devicePixelRatio)
-    }
+    if (plot.line) rule(tone('is-risk'), left, u.valToPos(plot.line, 'y', true), width, 0, plot.line_word, 14)
+    if (plot.now && plot.series.length > 1) rule(ink('--ink-3'), u.valToPos(plot.now, 'x', true), top, 0, height, 'today', -8)
     c.restore()
   }
   function hover (u, plot, tip, box, wide, show) {
     const at = u.cursor.idx
     tip.hidden = at == null || u.cursor.left < 0
     if (tip.hidden) return
-    const time = u.data[0][at]
-    const values = plot.series.map((one, n) => u.data[n + 1][at] == null ? '' : `${one.word} ${show(u.data[n + 1][at], 1)}`)
-    tip.textContent = [wide && plot.step < 86400 ? `${day(time)}, ${clock(time)}` : wide ? day(time) : clock(time), ...values].filter(Boolean).join('  ·  ')
+    const [time, ...values] = u.data.map(one => one[at])
+    const shown = values.map((value, n) => value == null ? '' : `${plot.series[n].word} ${show(value, 1)}`)
+    const when = [wide && day(time), plot.step < 86400 && clock(time)].filter(Boolean).join(', ')
+    tip.textContent = [when, ...shown].filter(Boolean).join('  ·  ')
     tip.style.left = `${Math.max(0, Math.min(u.cursor.left + 70, box.clientWidth - tip.offsetWidth - 24))}px`
     tip.style.top = '4px'
   }
 
-  const boxes = group => [...document.querySelectorAll(`[data-chart][data-group="${group}"]`)]
-  const ranges = group => document.querySelector(`[data-ranges="${group}"]`)
   async function load (group) {
-    const bar = ranges(group)
-    const range = bar.querySelector('[aria-current]').dataset.range
+    const bar = $(`[data-ranges="${group}"]`)
+    const chosen = () => $('[aria-current]', bar).dataset.range
+    const range = chosen()
     let plots
     try {
       const answer = await fetch(`${bar.dataset.href}?${group}=${range}`, { headers: { Accept: 'application/json' } })
       if (!answer.ok || answer.redirected) return
       plots = await answer.json()
     } catch { return /* the server's drawing stays */ }
-    if (bar.querySelector('[aria-current]').dataset.range !== range) return
-    for (const box of boxes(group)) {
+    if (chosen() !== range) return
+    for (const box of $$(`[data-chart][data-group="${group}"]`)) {
       const plot = plots[box.dataset.chart]
       if (plot) { draw(box, plot); continue }
       charts.get(box)?.drawn.destroy()
       charts.delete(box)
-      box.removeAttribute('role')
-      box.removeAttribute('aria-label')
+      for (const name of ['role', 'aria-label']) box.removeAttribute(name)
       box.innerHTML = '<p class="muted">Nothing was measured in this time.</p>'
     }
   }
@@ -102,7 +105,7 @@
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return
     event.preventDefault()
     const bar = link.closest('[data-ranges]')
-    for (const one of bar.children) one === link ? one.setAttribute('aria-current', 'true') : one.removeAttribute('aria-current')
+    for (const one of bar.children) one.ariaCurrent = one === link ? 'true' : null
     const address = new URL(location.href)
     address.searchParams.set(bar.dataset.ranges, link.dataset.range)
     history.replaceState(null, '', address)
@@ -111,7 +114,7 @@
 
   /* One minute more: the chart of an hour moves on; a longer one is asked for again when its next point is whole. */
   document.addEventListener('swapped', event => {
-    const minute = event.target.querySelector('[data-minute]')
+    const minute = $('[data-minute]', event.target)
     if (!minute) return
     const at = Number(minute.dataset.minute)
     const late = new Set()
@@ -123,7 +126,7 @@
       if (plot.step > 60 || at > last + 60) { if (at >= last + 2 * plot.step) late.add(box.dataset.group); continue }
       const values = minute.dataset[box.dataset.chart].split(' ').map(text => text === '' ? null : Number(text))
       const data = [[...times.slice(1), at], ...plot.series.map((_, n) => [...drawn.data[n + 1].slice(1), values[n] ?? null])]
-      if (!plot.top) drawn.scales.y.range = () => [0, Math.max(1, ...data.slice(1).flat().filter(v => v !== null)) * 1.12]
+      if (!plot.top) drawn.scales.y.range = () => [0, top(data.slice(1))]
       drawn.setData(data)
       plot.series.forEach((one, n) => { one.values = data[n + 1] })
       plot.start += 60
@@ -135,5 +138,5 @@
   const again = () => { for (const [box, { plot }] of charts) draw(box, plot) }
   new ResizeObserver(() => { if (innerWidth !== width) { width = innerWidth; again() } }).observe(document.documentElement)
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', again)
-  if (window.uPlot) document.fonts.ready.then(() => document.querySelectorAll('[data-ranges]').forEach(bar => load(bar.dataset.ranges)))
+  if (window.uPlot) document.fonts.ready.then(() => $$('[data-ranges]').forEach(bar => load(bar.dataset.ranges)))
 }

@@ -28,25 +28,6 @@ document.addEventListener('keydown', event => {
 })
 $$('[data-toggle]').forEach(el => { el.hidden = false })
 
-/* Rows that are selected, and the bar with what can be done with them. */
-function picked () {
-  const bar = $('.bulk')
-  if (!bar) return
-  const rows = $$('input[name=id][form=bulk]')
-  const all = $('[name=all]', bar)
-  const count = rows.filter(el => el.checked).length
-  bar.classList.toggle('on', count > 0 || Boolean(all?.checked))
-  $('[data-picked]', bar).textContent = count
-  const head = $('[data-all]')
-  if (head) Object.assign(head, { checked: count === rows.length, indeterminate: count > 0 && count < rows.length })
-}
-document.addEventListener('change', event => {
-  if ('all' in event.target.dataset) $$('input[name=id][form=bulk]').forEach(el => { el.checked = event.target.checked })
-  if (event.target.type === 'checkbox') picked()
-})
-document.addEventListener('reset', () => setTimeout(picked))
-picked()
-
 /* Parts that take a moment, such as the files of a drive: asked for once they are on the page, and again, every
    15 s at most, when a live fragment is of something newer. */
 const AGAIN = 15_000
@@ -60,7 +41,10 @@ function load (el) {
   setTimeout(async () => {
     try {
       const answer = await fetch(el.dataset.load, { headers: { Accept: 'text/html' } })
-      if (answer.headers.get('X-Fragment') && !inUse(el)) el.innerHTML = await answer.text()
+      if (!answer.headers.get('X-Fragment') || inUse(el)) return
+      el.innerHTML = await answer.text()
+      $$('[data-load]', el).forEach(load)
+      if ($('[data-topic]', el) && live.source) open()
     } catch { /* the link beside it works, or says why not */ }
   }, at - now)
 }
@@ -152,6 +136,7 @@ const topics = () => [...new Set($$('[data-topic]').map(el => el.dataset.topic))
 function open () {
   clearInterval(live.poll)
   live.poll = 0
+  live.source?.close()
   live.source = new EventSource(`${document.body.dataset.live}?topics=${topics().join(',')}`)
   live.source.onopen = () => { live.failures = 0; live.heard = Date.now(); show() }
   live.source.addEventListener('beat', () => { live.heard = Date.now(); show() })

@@ -1287,6 +1287,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="drive",
+            index=models.Index(fields=["served_bytes", "id"], name="drive_served"),
+        ),
+        migrations.AddIndex(
+            model_name="drive",
             index=models.Index(
                 condition=models.Q(("proof_asked_at__isnull", False)),
                 fields=["proof_asked_at"],

@@ -194,6 +194,8 @@ class Drive(models.Model):
             models.Index(fields=["state"], condition=~Q(state="active"), name="drive_not_active"),
             # lists, the worst first; one state; drives of each
             models.Index(fields=["health_rank", "-id"], name="drive_worst_first"),
+            # lists, the most read first, and the least
+            models.Index(fields=["served_bytes", "id"], name="drive_served"),
             # proof_requests.conclude
             models.Index(
                 fields=["proof_asked_at"], condition=Q(proof_asked_at__isnull=False), name="drive_proof_asked"

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from dashboard.api.compat import operations
 from seederfarm.registry import services, stored_health
-from seederfarm.registry.models import Drive, Replica, Worker
+from seederfarm.registry.models import CopyPeers, Drive, Replica, Worker
 
 from ....seederfarm.registry.factories import key_of, make_drive
 from ...farm import a_copy, a_drive, a_worker, populate
@@ -48,6 +48,21 @@ def test_a_drive_is_a_record_as_there(compat: Any) -> None:
     assert compat(f"drives/{drive.z32}/versions") == ["10"]
     assert compat(f"drives/{drive.z32}/10/info") == found["info"]
     assert compat(f"drives/{drive.z32}/10/stats") == {}
+
+
+def test_peers_are_those_that_workers_report_once_asked(compat: Any) -> None:
+    drive = a_drive("tides")
+    copy = a_copy(drive, a_worker("fra"))
+    assert compat(f"drives/{drive.key}/peers") == []
+    drive.refresh_from_db()
+    assert drive.watched_until is not None and drive.watched_until > timezone.now()
+    peer = {"id": "07" * 32, "way": "direct", "bytes_in": 3, "bytes_out": 5, "down": 0.0, "up": 0.0}
+    CopyPeers.objects.create(replica=copy, at=timezone.now(), total=1, peers=[{**peer, "seconds": 1.0}])
+    shown = {
+        "remoteAddress": "07" * 32, "uploadedBytes": 5, "uploadedBlocks": None, "downloadedBytes": 3,
+        "downloadedBlocks": None,
+    }  # fmt: skip
+    assert compat(f"drives/{drive.key}/peers") == [shown] == compat(f"drives/{drive.key}")["peers"]
 
 
 def test_a_drive_that_was_not_seen_has_the_values_of_a_new_one(compat: Any) -> None:

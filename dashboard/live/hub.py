@@ -12,15 +12,15 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 log = logging.getLogger(__name__)
 
 TICK: Final = 2.0
 """Seconds between two ticks."""
 REST: Final = 15.0
-"""A tick is followed by a rest of this many times its own length at least: live pages take a fifteenth of the
-database's and the process's time at most, however large the farm. Ours."""
+"""A tick is followed by a rest of this many times its work at least: live pages take a fifteenth of the
+database's and of a processor's time at most, however large the farm. Ours."""
 ENTERING: Final = 2
 """Streams whose login is checked at once; the others wait, so that hundreds of tabs that come back together
 leave connections of the database for pages. Ours."""
@@ -33,7 +33,17 @@ MAX_TOPICS_EACH: Final = 110
 MAX_TEXT: Final = 32 << 20
 """Characters of all fragments. Ours: a fragment has some 2,000."""
 
-Render = Callable[[Collection[str], Collection[str]], Awaitable[Mapping[str, str]]]
+
+class Rendered(NamedTuple):
+    """What a tick has rendered."""
+
+    texts: Mapping[str, str]
+    """Fragments by topic."""
+    work: float
+    """Seconds of a processor, and of the database. Other processes on a busy machine do not count."""
+
+
+Render = Callable[[Collection[str], Collection[str]], Awaitable[Rendered]]
 """Fragments of these topics, without those that are as they were, unless the second collection has them."""
 
 
@@ -130,12 +140,13 @@ class Hub:
             began = time.monotonic()
             try:
                 topics = tuple(self._count)
-                self._publish(await self._render(topics, [t for t in topics if t not in self._shown]))
+                texts, work = await self._render(topics, [t for t in topics if t not in self._shown])
+                self._publish(texts)
             except Exception:
                 # The database may be away; pages show by themselves that nothing comes.
                 log.exception("live pages were not updated")
-            took = time.monotonic() - began
-            await asyncio.sleep(max(self._tick, REST * took))
+                work = time.monotonic() - began
+            await asyncio.sleep(max(self._tick, REST * work))
 
     def _publish(self, texts: Mapping[str, str]) -> None:
         changed = {

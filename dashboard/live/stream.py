@@ -7,12 +7,13 @@ carries nothing and shows that the stream lives.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
-from typing import Final
+import time
+from collections.abc import AsyncIterator, Collection
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -20,7 +21,7 @@ from django.views.decorators.http import require_GET
 from seederfarm.registry.roles import VIEW
 
 from ..streaming import release_database
-from .hub import MAX_TOPICS_EACH, Full, Hub, Render
+from .hub import MAX_TOPICS_EACH, Full, Hub, Render, Rendered
 from .topics import ROW, Fragments, known
 
 BEAT: Final = 15.0
@@ -46,14 +47,33 @@ def hub() -> Hub:
 
 
 def _renderer(fragments: Fragments) -> Render:
-    def now(topics: Collection[str], fresh: Collection[str]) -> Mapping[str, str]:
+    def now(topics: Collection[str], fresh: Collection[str]) -> Rendered:
         close_old_connections()
+        began, waits = time.thread_time(), Waits()
         try:
-            return fragments.render(topics, fresh, timezone.now())
+            with connection.execute_wrapper(waits):
+                texts = fragments.render(topics, fresh, timezone.now())
+            return Rendered(texts, time.thread_time() - began + waits.seconds)
         finally:
             close_old_connections()
 
     return sync_to_async(now)
+
+
+class Waits:
+    """Adds up how long queries wait for a database that is a process of its own."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if connection.vendor == "sqlite":  # in this thread
+            return execute(sql, params, many, context)
+        began, mine = time.perf_counter(), time.thread_time()
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            self.seconds += time.perf_counter() - began - (time.thread_time() - mine)
 
 
 @require_GET

@@ -41,7 +41,7 @@ SORTS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Orders by name, each also reversed with a minus."""
 INDEXED: Final = "served_bytes"
-"""Column of SORTS that every drive has a value in. An index with the primary key has its order, either way."""
+"""Column of SORTS in which every drive has a value. An index with the primary key has its order."""
 
 SHOWN: Final = (
     "health", "label", "title", "counted", "unfinished", "replicas_min", "replicas_max", "have_bytes",

@@ -15,9 +15,9 @@ from ..support.paths import ROOT
 
 NO_PAGES = {
     "acknowledge", "act", "act_on_source", "act_on_worker", "add_channel", "add_silence", "badge", "bulk",
-    "change_channel", "end_silence", "files", "flower", "inner", "live", "login", "logout", "mark_seen", "metrics",
-    "preview", "preview_keys", "public", "public_json", "remove_source", "set_rule", "silence", "theme",
-    "worker_charts", "zip",
+    "change_channel", "end_silence", "files", "flower", "inner", "live", "login", "logout", "mark_seen",
+    "metrics", "preview", "preview_keys", "public", "public_json", "remove_source", "set_rule", "silence",
+    "theme", "worker_charts", "zip",
 }  # fmt: skip
 """Names of addresses that change something, have bytes of files, or are for visitors and scripts."""
 

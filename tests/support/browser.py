@@ -167,7 +167,7 @@ def _axe_source() -> str:
 
 
 _ADMIN_THEME = """
-dark => document.documentElement.matches('[x-data]') && document.documentElement.classList.toggle('dark', dark)
+dark => document.querySelector('html[x-data]')?.classList.toggle('dark', dark)
 """
 _RUN_AXE = """
 rules => axe.run(document, { runOnly: rules, resultTypes: ['violations'] }).then(result =>

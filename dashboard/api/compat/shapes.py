@@ -162,9 +162,7 @@ def peer_of(peer: Connected) -> Peer:
     )
 
 
-def record_of(
-    drive: Drive, copies: Sequence[Replica], now: datetime, peers: Sequence[Peer] = ()
-) -> Record:
+def record_of(drive: Drive, copies: Sequence[Replica], now: datetime, peers: Sequence[Peer] = ()) -> Record:
     """Return the record of a drive. `copies`: its wanted copies."""
     return Record(
         key=drive.key,

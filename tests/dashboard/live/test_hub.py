@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import pytest
 
 from dashboard.live import hub as hub_module
-from dashboard.live.hub import Full, Hub
+from dashboard.live.hub import REST, Full, Hub, Rendered
 
 
 class Renderer:
@@ -18,13 +18,14 @@ class Renderer:
         self.asked: list[tuple[str, ...]] = []
         self.texts: dict[str, str] = {"a": "a 1", "b": "b 1"}
         self.fails = 0
+        self.work = 0.0
 
-    async def __call__(self, topics: Collection[str], fresh: Collection[str]) -> Mapping[str, str]:
+    async def __call__(self, topics: Collection[str], fresh: Collection[str]) -> Rendered:
         self.asked.append(tuple(topics))
         if self.fails:
             self.fails -= 1
             raise OSError("the database is away")
-        return {topic: self.texts[topic] for topic in topics if topic in self.texts}
+        return Rendered({topic: self.texts[topic] for topic in topics if topic in self.texts}, self.work)
 
 
 def run(scene: object) -> None:
@@ -111,13 +112,47 @@ def test_watchers_and_topics_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     run(scene())
 
 
+def test_it_rests_by_the_work_of_a_tick_and_not_by_how_long_others_made_it_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rests: list[float] = []
+    pause = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        await pause(0)
+
+    async def scene() -> None:
+        class Preempted(Renderer):
+            async def __call__(self, topics: Collection[str], fresh: Collection[str]) -> Rendered:
+                await pause(0.2)
+                return await super().__call__(topics, fresh)
+
+        render = Preempted()
+        hub = Hub(render, tick=2.0)
+        watcher = hub.watch(["a"])
+        for work, expected in ((0.001, 2.0), (0.4, REST * 0.4)):
+            render.work, before = work, len(rests)
+            while len(rests) < before + 2:
+                await pause(0.01)
+            assert rests[-1] == expected
+        render.fails, before = 1, len(rests)
+        while len(rests) < before + 2:
+            await pause(0.01)
+        assert min(rests[before:]) > 2.9, "work that failed is not known"
+        hub.leave(watcher)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    run(scene())
+
+
 def test_what_no_user_was_shown_yet_is_asked_for_as_fresh() -> None:
     async def scene() -> None:
         asked: list[set[str]] = []
 
-        async def render(topics: Collection[str], fresh: Collection[str]) -> Mapping[str, str]:
+        async def render(topics: Collection[str], fresh: Collection[str]) -> Rendered:
             asked.append(set(fresh))
-            return {topic: topic for topic in fresh}
+            return Rendered({topic: topic for topic in fresh}, 0.0)
 
         hub = Hub(render, tick=0.005)
         first = hub.watch(["a"])

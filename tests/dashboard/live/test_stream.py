@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
+from django.db import connection
 from django.db.models import F
 from django.test import AsyncRequestFactory, Client
 from django.urls import reverse
@@ -18,7 +21,7 @@ from django.utils import timezone
 from dashboard import streaming
 from dashboard.live import hub as hub_module
 from dashboard.live import stream
-from dashboard.live.hub import MAX_TOPICS_EACH
+from dashboard.live.hub import MAX_TOPICS_EACH, Rendered
 from dashboard.live.topics import FARM, RENEW, Fragments, known
 from seederfarm.registry import roles, services
 from seederfarm.registry.models import Drive, Replica, Worker
@@ -273,8 +276,8 @@ def test_the_stream_begins_with_what_is_now_and_ends_without_a_trace(
     async def of_session() -> User:
         return user
 
-    async def render(topics: Any, fresh: Any) -> dict[str, str]:
-        return {topic: f"<p>{topic}</p>" for topic in topics}
+    async def render(topics: Any, fresh: Any) -> Rendered:
+        return Rendered({topic: f"<p>{topic}</p>" for topic in topics}, 0.0)
 
     monkeypatch.setattr(stream, "_renderer", lambda fragments: render)
 
@@ -300,9 +303,29 @@ def test_the_stream_begins_with_what_is_now_and_ends_without_a_trace(
     asyncio.run(scene())
 
 
+def test_work_is_that_of_a_processor_and_of_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"thread": 1.0, "wall": 1.0}
+    monkeypatch.setattr(time, "thread_time", lambda: clock["thread"])
+    monkeypatch.setattr(time, "perf_counter", lambda: clock["wall"])
+
+    def pass_by(wall: float, thread: float) -> str:
+        clock["wall"] += wall
+        clock["thread"] += thread
+        return "found"
+
+    class Preempted(Fragments):
+        def render(self, topics: Any, fresh: Any, now: datetime) -> dict[str, str]:
+            return {"a": pass_by(8.0, 0.25)}
+
+    assert async_to_sync(stream._renderer(Preempted()))((), ()) == Rendered({"a": "found"}, 0.25)
+    waits = stream.Waits()
+    assert waits(lambda *_: pass_by(2.0, 0.5), "SELECT", (), False, {}) == "found"
+    assert waits.seconds == (1.5 if connection.vendor == "postgresql" else 0.0)
+
+
 def test_a_quiet_stream_beats_and_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def render(topics: Any, fresh: Any) -> dict[str, str]:
-        return {}
+    async def render(topics: Any, fresh: Any) -> Rendered:
+        return Rendered({}, 0.0)
 
     monkeypatch.setattr(stream, "_renderer", lambda fragments: render)
     monkeypatch.setattr(stream, "BEAT", 0.01)

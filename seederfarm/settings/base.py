@@ -202,6 +202,8 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("registry/icon.svg")}
     ],
+    "STYLES": [lambda request: static("registry/admin.css")],
+    "SCRIPTS": [lambda request: static("registry/admin.js")],
     "SITE_URL": "/",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,

@@ -40,8 +40,8 @@ def test_a_row_has_title_key_blocks_size_percent_and_peers(viewer: Client) -> No
         )  # fmt: skip
     cells = cells_of(viewer, drive)
     short = f"{drive.z32[:6]}…{drive.z32[-6:]}"
-    for said in ("Tides NEW", short, "0/1", "50 %", "8.0 MB", "1,234", "7", "never"):
-        assert said in cells, cells
+    for words in ("Tides NEW", short, "0/1", "50 %", "8.0 MB", "1,234", "7", "never"):
+        assert words in cells, cells
     page = viewer.get("/drives/").text
     assert f'title="{drive.z32}"' in page and f'data-copy="{drive.z32}"' in page
 
@@ -71,11 +71,11 @@ def test_a_drive_is_new_until_it_is_marked_as_seen(viewer: Client) -> None:
 def test_a_worker_shows_processor_memory_load_disk_and_uptime(viewer: Client) -> None:
     worker = a_worker("fra", host=HOST | {"load_5": 0.3, "load_15": 0.2}, used_bytes=2 * 10**9)
     page = text_of(viewer.get(f"/workers/{worker.node_id}/"))
-    for said in (
+    for words in (
         "CPU 12 % load 0.40 on 4 cores", "Load 0.40, 0.30, 0.20 on 4 cores", "Memory 1.0 GB used",
         "Disk 500 GB free of 1.0 TB", "Up for 25 h", "2.0 GB of",
     ):  # fmt: skip
-        assert said in page, (said, page)
+        assert words in page, (words, page)
 
 
 def test_a_row_opens_to_the_peers_and_files_of_its_drive(viewer: Client) -> None:
@@ -98,8 +98,8 @@ def test_the_line_below_every_page_says_how_the_network_is_reached(viewer: Clien
     a_worker("fra", engine=ENGINE | {"engines": [one]})
     for address in ("/", "/drives/", "/audit/"):
         foot = text_in(viewer.get(address).text.split('<footer class="foot"')[1].split("</footer>")[0])
-        for said in (
+        for words in (
             "Network good", "7 peers", "Workers online 1 of 1", "Online 1 of 1 worker",
             "Hole-punchable 1 of 1", "Address 203.0.113.41:49737",
         ):  # fmt: skip
-            assert said in foot, (address, foot)
+            assert words in foot, (address, foot)

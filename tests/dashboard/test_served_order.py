@@ -91,8 +91,8 @@ def test_an_order_without_an_index_is_sorted() -> None:
 def test_the_most_read_come_first_or_those_that_were_never_read_the_longest(anna: User) -> None:
     client, reader = Client(), ApiClient(token_for(anna, "read"))
     client.force_login(anna)
-    least = ["never, first", "never, last", "some", "as much", "most"]
-    for sort, names in (("served", least), ("-served", least[::-1])):
+    names_up = ["never, first", "never, last", "some", "as much", "most"]
+    for sort, names in (("served", names_up), ("-served", names_up[::-1])):
         shown = client.get(f"/drives/?sort={sort}").context["list"].page.object_list
         assert [drive.label for drive in shown] == names
         assert [item["label"] for item in reader.get("drives", sort=sort)["items"]] == names

@@ -59,7 +59,7 @@ def of_worker(worker: Worker, now: datetime) -> Look:
         case Worker.State.RETIRED:
             return Look("is-idle", "gone", "Retired")
         case _ if worker.lost_since is not None:
-            return Look("is-fail", "fail", "Lost", "its copies are made elsewhere")
+            return Look("is-fail", "fail", "Lost", "drives that need its copies get others")
         case _ if not worker.is_online(now):
             return Look("is-idle", "silent", "Silent", "gets nothing new")
         case _ if worker.engine.get("hung"):

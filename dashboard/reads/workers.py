@@ -155,7 +155,7 @@ def _sentence(rows: list[WorkerRow]) -> Sentence:
         return Sentence(
             Look("is-idle", "silent", "Silent"),
             f"{online:,} of {units.plural(total, 'worker')} are online",
-            "A silent worker gets nothing new; after some minutes its copies are made elsewhere.",
+            "A silent worker gets nothing new; after some minutes drives that need its copies get others.",
         )
     title = "The only worker is online" if total == 1 else f"All {total:,} workers are online"
     alone = "A second one, elsewhere, would keep drives when this machine is gone." if total == 1 else ""

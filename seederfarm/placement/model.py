@@ -19,8 +19,8 @@ class WorkerStatus(StrEnum):
     DRAINING = "draining"
     """Its replicas stay until others have them; they do not count."""
     LOST = "lost"
-    """Silent past its grace: its replicas do not count. They stay assigned, so that the surplus can be
-    released when the worker returns."""
+    """Silent past its grace: its replicas do not count towards the minimum. They stay assigned, so that the
+    surplus can be released when the worker returns."""
     RETIRED = "retired"
     """No longer part of the farm. Its replicas are released at once."""
 
@@ -40,6 +40,8 @@ class WorkerSpec(NamedTuple):
     """Bytes of its quota; workers are filled evenly, each in proportion to it. 0: what is free now."""
     weight: float = 1.0
     """Its share beside others of the same capacity. 0: only what is pinned to it."""
+    expected: bool = False
+    """Lost for so short a time that it may return: its replicas count towards the maximum."""
 
 
 class DriveSpec(NamedTuple):
@@ -50,7 +52,9 @@ class DriveSpec(NamedTuple):
     size: int
     """Bytes of a replica, estimated by the caller where unknown."""
     replicas_min: int = 1
+    """Fewer are too few: they are made first, and explained where no worker takes one."""
     replicas_max: int = 1
+    """So many are made where there is room."""
     priority: int = 5
     """0 is placed first when room is short."""
     pinned: frozenset[int] = frozenset()

@@ -5,7 +5,8 @@ The rules, in their order:
 1. A drive that is being removed is released everywhere; everything on a retired worker is released.
 2. Pinned workers get their replica.
 3. Replicas on active and silent workers count. Below the minimum, new ones are made up to the maximum.
-   Between the two nothing happens, so that a worker that comes and goes moves nothing.
+   Then, where there is room left, drives between the two get new ones up to the maximum. There replicas on
+   workers that were lost lately count, too, so that a worker that comes and goes moves nothing.
 4. A replica on a draining worker, or one above the maximum, is released once as many active workers as the
    minimum have every block that it has *without* it, whether that is all of the drive or not. So no release
    takes the fullest replica, nor one with blocks that no other has.
@@ -18,6 +19,7 @@ Given the same input, the plan is the same, move for move.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from farmwire.gaps import stands_in
 
@@ -39,6 +41,10 @@ from .pool import Pool, affinity
 MAX_EXPLAINED = 1000
 """Unplaced drives of a plan that get an explanation. Each costs a pass over all workers."""
 
+MAX_FUTILE: Final = 1000
+"""Searches for room beyond the minimum that may fail in a plan before it stops them: each costs a pass over
+all workers. Ours."""
+
 _COUNTS = (WorkerStatus.ACTIVE, WorkerStatus.SILENT)
 
 
@@ -51,12 +57,22 @@ def plan(drives: Iterable[DriveSpec], workers: Iterable[WorkerSpec], replicas: R
     planner = _Planner(workers)
     for drive in sorted(drives, key=lambda drive: (drive.priority, drive.id)):
         planner.plan_drive(drive, replicas.get(drive.id, ()))
+    planner.fill_to_maximum()
     return Plan(planner.assign, planner.release, planner.unplaced)
 
 
 def takes_new(worker: WorkerSpec) -> bool:
     """Whether it gets replicas that are not pinned to it."""
     return worker.status is WorkerStatus.ACTIVE and worker.weight > 0
+
+
+class _Wish(NamedTuple):
+    """A drive that has its minimum, and fewer replicas than its maximum."""
+
+    drive: DriveSpec
+    placed: list[int]
+    """Workers whose replicas count towards the maximum."""
+    holders: set[int]
 
 
 class _Planner:
@@ -70,10 +86,12 @@ class _Planner:
         self._pools_of: dict[int, list[Pool]] = {}
         self._room: dict[frozenset[str], int] = {}
         """Bytes of the roomiest worker of a pool when last computed: room only shrinks during a plan."""
+        self._wishes: list[_Wish] = []
 
     def plan_drive(self, drive: DriveSpec, held: Iterable[ReplicaState]) -> None:
         counted: list[ReplicaState] = []
         leaving: list[ReplicaState] = []
+        expected: list[int] = []
         holders: set[int] = set()
         for replica in held:
             worker = self._workers.get(replica.worker)
@@ -87,12 +105,16 @@ class _Planner:
                 counted.append(replica)
             elif status is WorkerStatus.DRAINING:
                 leaving.append(replica)
+            elif worker is not None and worker.expected:
+                expected.append(worker.id)
         if drive.removing:
             return
         placed = [replica.worker for replica in counted] + self._assign_pins(drive, holders)
         have = len(placed)
         if have < drive.replicas_min:
             self._fill(drive, placed, holders)
+        elif have + len(expected) < drive.replicas_max and self._pool(drive.tags).has_others(holders):
+            self._wishes.append(_Wish(drive, placed + expected, holders))
         if leaving or have > drive.replicas_max:
             self._release(drive, counted, leaving)
 
@@ -114,23 +136,37 @@ class _Planner:
         return made
 
     def _fill(self, drive: DriveSpec, placed: Sequence[int], holders: set[int]) -> None:
+        have = len(placed) + self._make_more(drive, placed, holders)
+        if have < drive.replicas_min:
+            self._explain(drive, drive.replicas_min - have, holders)
+
+    def fill_to_maximum(self) -> None:
+        """Make replicas beyond the minimum in the room that is left."""
+        futile = 0
+        for wish in self._wishes:
+            if not self._make_more(*wish):
+                futile += 1
+                if futile >= MAX_FUTILE:
+                    break
+        self._wishes.clear()
+
+    def _make_more(self, drive: DriveSpec, placed: Sequence[int], holders: set[int]) -> int:
+        """Make replicas beside those on `placed` up to the maximum, as far as there is room. Returns how
+        many."""
         pool = self._pool(drive.tags)
-        have = len(placed)
         # Of workers outside of the pool (silent, or pinned in spite of their tags), too: a copy is there.
         numbers = [pool.number_of(self._workers[worker].zone) for worker in placed]
         zones = [number for number in numbers if number is not None]
-        target = max(drive.replicas_min, drive.replicas_max)
-        while have < target:
+        wanted = max(drive.replicas_min, drive.replicas_max) - len(placed)
+        for made in range(wanted):
             worker = self._choose(pool, drive, holders, zones)
             if worker is None:
-                break
+                return made
             self._make(drive, worker, holders)
             zone = pool.zone_of(worker)
             assert zone is not None  # it was chosen from this pool
             zones.append(zone)
-            have += 1
-        if have < drive.replicas_min:
-            self._explain(drive, drive.replicas_min - have, holders)
+        return max(0, wanted)
 
     def _choose(self, pool: Pool, drive: DriveSpec, holders: set[int], zones: list[int]) -> int | None:
         room = self._room.get(drive.tags)

@@ -60,6 +60,10 @@ class Pool:
         """0 is empty; a worker of twice the weight fills half as fast."""
         return (self._capacity[worker] - self._free[worker]) * self._per_byte[worker]
 
+    def has_others(self, holders: Collection[int]) -> bool:
+        """Whether any worker is none of `holders`."""
+        return sum(worker in self._zone for worker in holders) < len(self._zone)
+
     def zone_of(self, worker: int) -> int | None:
         """Index of the zone of a worker, or None if it is not in this pool."""
         return self._zone.get(worker)

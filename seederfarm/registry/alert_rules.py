@@ -113,7 +113,7 @@ _RULES: Final = (
         kind="worker.silent",
         title="Worker silent",
         condition="a worker missed three heartbeats and is not lost yet",
-        does="Gives it no new copies. When it is lost, its copies are made elsewhere.",
+        does="Gives it no new copies. When it is lost, drives below their minimum get copies elsewhere.",
         hint="See whether the machine is on and reaches the broker.",
         evaluates=True,
         opens_after=2 * MINUTE,
@@ -123,8 +123,8 @@ _RULES: Final = (
         kind="worker.lost",
         title="Worker lost",
         condition="a worker was silent for longer than its grace",
-        does="Makes its copies again elsewhere, where there is room. Surplus copies are released when it "
-        "returns.",
+        does="Makes copies elsewhere of drives below their minimum, after a day of all of its drives, where "
+        "there is room. Surplus copies are released when it returns.",
         hint="Is the machine up, and does it reach the broker? Its surplus copies go when it returns.",
         evaluates=True,
     ),

@@ -227,7 +227,8 @@ class FarmSettings:
     worker_grace: float = _interval(
         "SEEDERFARM_WORKER_GRACE",
         300.0,
-        "Time without a heartbeat after which a worker counts as lost and its copies are placed elsewhere.",
+        "Time without a heartbeat after which a worker counts as lost, and drives below their "
+        "minimum get copies elsewhere.",
     )
     reconcile_every: float = _interval(
         "SEEDERFARM_RECONCILE_EVERY",

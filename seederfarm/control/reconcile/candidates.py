@@ -1,9 +1,9 @@
 """Finds the drives that a plan could change, by one database pass over the copies.
 
 In a farm at rest there are none, so that checking a million drives costs seconds and no memory. The
-conditions are a superset of those of `placement.plan`: any other drive has as many copies as it should, on
-workers that count, and no reason to move (a test compares). Drives with a wrong under-replicated mark are
-found, too.
+conditions are a superset of those of `placement.plan`: any other drive has as many copies as it must, on
+workers that count, and no reason to move (a test compares), unless `beyond_minimum` finds it. Drives with a
+wrong under-replicated mark are found, too.
 """
 
 from __future__ import annotations

@@ -19,6 +19,10 @@ from seederfarm.registry.models.worker import SILENT_AFTER, silent_since
 
 from ..history import alerts
 
+EXPECTED_FOR: Final = timedelta(days=1)
+"""Time since a worker was lost in which its copies beyond the minimum are not made elsewhere: it may return.
+Ours."""
+
 
 class OutageDetector:
     """The time since which this control plane has received reports without a break.
@@ -91,6 +95,13 @@ def status_of(worker: WorkerRow, now: datetime) -> WorkerStatus:
     return WorkerStatus.SILENT if worker.reported_at < silent_since(now) else WorkerStatus.ACTIVE
 
 
+def is_expected(worker: WorkerRow, now: datetime) -> bool:
+    """Whether a worker was lost lately, and may return."""
+    if worker.lost_since is None or worker.state == Worker.State.RETIRED:
+        return False
+    return worker.lost_since > now - EXPECTED_FOR
+
+
 def check(now: datetime | None = None, outages: OutageDetector = OUTAGES) -> list[WorkerRow]:
     """Mark newly lost workers, and queue planning of their drives. Returns all workers."""
     now = now or timezone.now()
@@ -120,7 +131,7 @@ def _mark_lost(worker: WorkerRow, now: datetime) -> None:
         Drive.objects.filter(replicas__worker_id=worker.id, dirty=False).update(dirty=True)
         stored_health.changed_on([worker.id], now)
         silent = (now - worker.reported_at).total_seconds()
-        text = f"{worker.name} has not reported for {silent:.0f} s: its copies are placed elsewhere"
+        text = f"{worker.name} has not reported for {silent:.0f} s: drives that need its copies get others"
         Event.objects.create(
             at=now,
             kind="worker.lost",

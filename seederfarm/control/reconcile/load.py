@@ -16,7 +16,7 @@ from seederfarm.registry.models.replica import MAX_PROOF_FAILURES
 from seederfarm.registry.services.copies import HOLDING, holding_of
 from seederfarm.registry.sql import rows_as_table
 
-from .liveness import WorkerRow, status_of
+from .liveness import WorkerRow, is_expected, status_of
 
 UNKNOWN_SIZE: Final = 1 << 20
 """Bytes assumed for a drive of unknown size."""
@@ -70,6 +70,7 @@ def workers(seen: Sequence[WorkerRow], now: datetime) -> list[WorkerSpec]:
             free_bytes=max(0, w.free_bytes - promised.get(w.id, 0)),
             capacity_bytes=w.capacity_bytes,
             weight=w.weight,
+            expected=is_expected(w, now),
         )
         for w in seen
     ]

@@ -1,8 +1,8 @@
 """Reconciles desired and actual replicas: load, plan, apply, notify workers.
 
 Drives that need planning are marked (`Drive.dirty`) and planned at once. All drives are checked periodically,
-in case a mark was missed: `drives_to_plan` finds those that a plan could change. Two reconcilers never run
-at the same time.
+in case a mark was missed: `drives_to_plan` finds those that a plan must change, `drives_with_room` some that
+may get copies beyond their minimum. Two reconcilers never run at the same time.
 
 Drives are planned by priority, some at a time, and each part is written while the next is planned: memory is
 bounded, and a killed reconciler leaves a consistent registry. Each batch of moves, with the versions of the
@@ -13,6 +13,7 @@ assignments and its events, is one transaction. The next run sees that a run did
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,6 +37,7 @@ from ..messaging import assignments, outbox
 from ..messaging.task_names import ControlTask
 from . import apply, events, liveness, load
 from .background import BackgroundWriter
+from .beyond_minimum import ROUNDS, Rounds, drives_with_room
 from .candidates import drives_to_plan
 
 log = logging.getLogger(__name__)
@@ -119,7 +121,7 @@ def reconcile(
     now = now or timezone.now()
     if dry_run:
         seen = liveness.workers()
-        found = drives_to_plan(seen, now) if everything else _dirty()
+        found = _all_to_plan(seen, now, Rounds(ROUNDS.after)) if everything else _dirty()
         result = _run(seen, found[:max_drives], now, dry_run=True, keep=keep)
         result.left_out = max(0, len(found) - (len(found) if max_drives is None else max_drives))
         return result
@@ -175,7 +177,7 @@ def _everything(now: datetime, outages: liveness.OutageDetector) -> ReconcileRes
     seen = liveness.check(now, outages)
     while _unmark_next():
         pass
-    found = drives_to_plan(seen, now)
+    found = _all_to_plan(seen, now, ROUNDS)
     result = _run(seen, found, now, dry_run=False, checked_all=True, find_seconds=monotonic() - start)
     finish_removals()
     took = monotonic() - start
@@ -183,6 +185,16 @@ def _everything(now: datetime, outages: liveness.OutageDetector) -> ReconcileRes
     cost = result.find_seconds if result.moves else took
     row.update(unfinished=False, swept_at=now + timedelta(seconds=took), swept_seconds=cost)
     return result
+
+
+def _all_to_plan(seen: Sequence[liveness.WorkerRow], now: datetime, rounds: Rounds) -> array[int]:
+    """What must be planned first."""
+    found = drives_to_plan(seen, now)
+    more = dict.fromkeys(drives_with_room(seen, now, rounds))
+    for pk in found if more else ():
+        more.pop(pk, None)
+    found.extend(more)
+    return found
 
 
 def _marked(now: datetime, outages: liveness.OutageDetector) -> ReconcileResult:

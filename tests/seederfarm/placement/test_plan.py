@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seederfarm.placement import plan as module
 from seederfarm.placement.model import (
     DriveSpec,
     Plan,
@@ -18,6 +19,7 @@ from seederfarm.placement.model import (
     WorkerStatus,
 )
 from seederfarm.placement.plan import plan
+from seederfarm.placement.pool import Pool
 
 from .specs import GB, Farm, complete, drive, released, with_status, workers
 
@@ -34,9 +36,51 @@ def test_a_new_drive_gets_its_maximum() -> None:
     assert len(plan([drive(2, 3)], workers("a", "b", "c", "d"), {}).assign) == 3
 
 
-def test_between_minimum_and_maximum_nothing_moves() -> None:
-    result = plan([drive(1, 3)], workers("a", "b", "c"), held(0))
-    assert result == Plan([], [], [])
+def test_a_drive_between_minimum_and_maximum_gets_more_copies_where_there_is_room() -> None:
+    assert plan([drive(1, 3)], workers("a"), held(0)) == Plan([], [], [])
+    assert assigned(plan([drive(1, 3)], workers("a", "b"), held(0))) == [1]
+    result = plan([drive(1, 3)], workers("a", "a", "b", "c"), held(0))
+    assert (assigned(result), result.release, result.unplaced) == ([2, 3], [], [])
+
+
+def test_minima_go_before_copies_beyond_them() -> None:
+    drives = [DriveSpec(1, 60 * GB, 1, 2, priority=0), DriveSpec(2, 60 * GB, priority=5)]
+    specs = workers("a", "b")
+    result = plan(drives, [specs[0]._replace(free_bytes=0), specs[1]], held(0))
+    assert [(move.drive, move.worker) for move in result.assign] == [(2, 1)]
+    assert result.unplaced == []
+
+
+def test_a_worker_lost_lately_keeps_its_place_beyond_the_minimum() -> None:
+    lost = with_status(workers("a", "b", "c"), 0, WorkerStatus.LOST)
+    expected = [lost[0]._replace(expected=True), *lost[1:]]
+    assert plan([drive(1, 2)], expected, held(0, 1)) == Plan([], [], [])
+    assert assigned(plan([drive(1, 2)], lost, held(0, 1))) == [2]
+    assert assigned(plan([drive(2, 2)], expected, held(0, 1))) == [2]  # below the minimum nothing waits
+
+
+def test_a_copy_on_a_worker_that_takes_none_is_no_reason_to_look_no_further() -> None:
+    specs = with_status(workers("a", "b"), 0, WorkerStatus.SILENT)
+    assert assigned(plan([drive(1, 2)], specs, held(0))) == [1]
+
+
+def test_a_plan_gives_up_on_copies_beyond_the_minimum_where_no_worker_has_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_FUTILE", 3)
+    tried = 0
+
+    def choose(*_: object) -> None:
+        nonlocal tried
+        tried += 1
+
+    monkeypatch.setattr(Pool, "choose_slowly", choose)
+    drives = [DriveSpec(i, 2 * GB, 1, 2) for i in range(10)]
+    replicas = {i: [ReplicaState(0, complete=True)] for i in range(10)}
+    specs = [spec._replace(free_bytes=0) for spec in workers("a")] + [WorkerSpec(1, free_bytes=GB)]
+    monkeypatch.setattr(Pool, "roomiest", lambda _: 9 * GB)  # some have room, and have the drive already
+    assert plan(drives, specs, replicas) == Plan([], [], [])
+    assert tried == 3
 
 
 def test_surplus_goes_down_to_the_maximum_and_no_further() -> None:
@@ -197,6 +241,7 @@ def farms(draw: st.DrawFn) -> Farm:
             tags=draw(tags),
             free_bytes=draw(st.integers(0, 50)),
             capacity_bytes=draw(st.integers(50, 60)),
+            expected=draw(st.booleans()),
             weight=draw(st.sampled_from([0.0, 0.5, 1.0, 3.0])),
         )
         for i in range(count)
@@ -355,7 +400,7 @@ def check_causes(farm: Farm, result: Plan) -> None:
     }
     for made in result.assign:
         one = wishes[made.drive]
-        assert counted[one.id] < one.replicas_min or made.worker in one.pinned
+        assert counted[one.id] < one.replicas_max or made.worker in one.pinned
     surplus: Counter[int] = Counter()
     for gone in result.release:
         one, worker = wishes[gone.drive], by_id.get(gone.worker)

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from seederfarm.control.reconcile import apply, liveness, load
+from seederfarm.control.reconcile import apply, beyond_minimum, liveness, load
 from seederfarm.control.reconcile import reconcile as module
+from seederfarm.control.reconcile.beyond_minimum import Rounds, drives_with_room
 from seederfarm.control.reconcile.candidates import drives_to_plan
 from seederfarm.control.reconcile.liveness import OutageDetector
 from seederfarm.control.reconcile.reconcile import LONGEST_PAUSE, pause_after, reconcile, sweep
-from seederfarm.placement.model import Assign
+from seederfarm.placement.model import Assign, WorkerStatus
 from seederfarm.placement.plan import plan
 from seederfarm.registry import sql
 from seederfarm.registry.models import AssignmentState, Drive, PlanState, Replica, Worker
@@ -43,7 +44,7 @@ def random_farm(rng: random.Random, now: datetime) -> None:
         make_worker(
             state=rng.choice(states),
             zone=rng.choice("abc"),
-            free_bytes=rng.choice([0, 1000 * GB]),
+            free_bytes=rng.choice([0, 1000 * GB, 1000 * GB]),
             last_seen_at=now - rng.choice([0, 0, 100]) * SECOND,
             lost_since=rng.choice([None, None, None, now]),
         )
@@ -71,16 +72,69 @@ def random_farm(rng: random.Random, now: datetime) -> None:
 
 
 def test_whatever_a_plan_changes_is_found_by_the_database(farm: FakeBroker, now: datetime) -> None:
-    random_farm(random.Random(7), now)
+    random_farm(random.Random(9), now)
     seen = liveness.workers()
     ids = list(Drive.objects.values_list("pk", flat=True))
     state = load.load(ids)
     decided = plan(state.drives, load.workers(seen, now), state.replicas)
     moved = {move.drive for move in (*decided.assign, *decided.release, *decided.unplaced)}
-    found = drives_to_plan(seen, now)
+    found, more = drives_to_plan(seen, now), drives_with_room(seen, now, Rounds())
     assert len(moved) > 50  # the farm is as untidy as it was meant to be
-    assert moved <= set(found)
-    assert set(found) < set(ids)
+    assert moved <= {*found, *more}
+    assert {*found, *more} < set(ids)
+    counting = {
+        w.id for w in seen if liveness.status_of(w, now) in (WorkerStatus.ACTIVE, WorkerStatus.SILENT)
+    }
+    beyond = {
+        drive.id
+        for drive in state.drives
+        if not drive.pinned
+        and sum(copy.worker in counting for copy in state.replicas.get(drive.id, ())) >= drive.replicas_min
+    }
+    wanted = beyond & {move.drive for move in decided.assign}
+    assert len(wanted) > 5 and wanted <= set(more)
+
+
+def test_a_worker_that_joins_gets_the_copies_for_which_there_was_no_room(
+    farm: FakeBroker, now: datetime
+) -> None:
+    FakeWorker("anna", now=now)
+    drives = [make_drive(replicas_min=1, replicas_max=2) for _ in range(3)]
+    reconcile(now=now, outages=heard(now))
+    assert reconcile(now=now, outages=heard(now)).drives == 0, "with one worker there is no room for more"
+    FakeWorker("bert", now=now)
+    assert reconcile(everything=False, now=now, outages=heard(now)).moves == 0
+    assert reconcile(dry_run=True, now=now).assigned == 3
+    result = reconcile(now=now, outages=heard(now))
+    assert {move.drive for move in result.assign} == {drive.pk for drive in drives}
+    assert result.short == 0 and reconcile(now=now, outages=heard(now)).drives == 0
+
+
+def test_copies_beyond_the_minimum_are_made_some_a_round(
+    farm: FakeBroker, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beyond_minimum, "CHECKED_AT_ONCE", 2)
+    FakeWorker("anna", now=now)
+    for _ in range(5):
+        make_drive(replicas_min=1, replicas_max=2)
+    reconcile(now=now, outages=heard(now))
+    FakeWorker("bert", now=now)
+    monkeypatch.setattr(module, "ROUNDS", Rounds())
+    done = [reconcile(now=now, outages=heard(now)).assigned for _ in range(4)]
+    assert done == [2, 2, 1, 0]
+
+
+def test_copies_beyond_the_minimum_wait_a_day_for_a_lost_worker(farm: FakeBroker, now: datetime) -> None:
+    FakeWorker("anna", now=now)
+    bert = FakeWorker("bert", now=now)
+    make_drive(replicas_min=1, replicas_max=2)
+    reconcile(now=now, outages=heard(now))
+    FakeWorker("cleo", now=now)
+    later = now + liveness.EXPECTED_FOR
+    Worker.objects.exclude(pk=bert.row.pk).update(last_seen_at=later)
+    Worker.objects.filter(pk=bert.row.pk).update(lost_since=now)
+    assert reconcile(now=later - SECOND, outages=heard(later)).moves == 0
+    assert reconcile(now=later, outages=heard(later)).assigned == 1
 
 
 def test_in_a_farm_that_has_settled_nothing_is_loaded(farm: FakeBroker, now: datetime) -> None:

@@ -38,8 +38,8 @@ class Strip:
     boxes: list[tuple[str, str]]
     """Class of the colour, and place."""
     text: str
-    safe: float
-    """Share of the time that was safe, 0 to 1."""
+    days_safe: str
+    """`89 of 90 days safe`: of the days of which something is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +108,17 @@ def events_of(drive: Drive) -> list[tuple[Event, Look]]:
 
 def strip(days: Sequence[Day]) -> Strip | None:
     """Return the days as boxes: the worst state of a day gives its colour."""
-    known = sum(day.known for day in days)
+    known = sum(day.known > 0 for day in days)
     if not known:
         return None
     tones = [_tone(day) for day in days]
     count = {tone: tones.count(tone) for tone in ("is-safe", "is-risk", "is-fail")}
     text = (
         f"{len(days)} days: {count['is-safe']} safe, {count['is-risk']} at risk, "
-        f"{count['is-fail']} unavailable"
+        f"{count['is-fail']} unavailable, {len(days) - known} not known"
     )
     boxes = [(tone, f"{number * 100 / len(days):.2f}%") for number, tone in enumerate(tones)]
-    return Strip(boxes, text, sum(day.safe for day in days) / known)
+    return Strip(boxes, text, f"{count['is-safe']} of {units.plural(known, 'day')} safe")
 
 
 def _tone(day: Day) -> str:
@@ -167,10 +167,13 @@ def _enough(drive: Drive, verdict: Verdict, assigned: int) -> Reason:
     title = (
         f"{units.plural(verdict.counted, 'copy', 'copies')}, {wanted} {'is' if wanted == 1 else 'are'} enough"
     )
-    missing = drive.replicas_max - verdict.counted
-    text = f"{drive.replicas_max} wanted, " + ("none missing" if missing <= 0 else f"{missing} missing")
-    if verdict.counted >= wanted:
-        return Reason(_YES, title, text)
+    maximum, missing = drive.replicas_max, wanted - verdict.counted
+    more = maximum > max(wanted, verdict.counted)
+    text = f"{maximum} where there is room" if more else f"{maximum} wanted"
+    if missing <= 0:
+        coming = min(assigned, maximum) - verdict.counted
+        return Reason(_YES, title, f"{text}, {coming} on the way" if coming > 0 else text)
+    text += f", {missing} missing"
     return Reason(_WORK if assigned > verdict.counted else _NO, title, text)
 
 

@@ -100,13 +100,15 @@ def _smaller(one: str, other: str) -> str:
 
 
 def days_of(drive: Drive, now: datetime) -> list[Day]:
-    """The last 90 days, the newest last, with today until now. Two queries."""
+    """The last 90 days, the newest last, with today until now. Nothing is known of those before the drive was
+    added. Two queries."""
     today = now.astimezone(UTC).date()
     first = today - timedelta(days=DAYS - 1)
     mine = DriveDay.objects.filter(drive=drive)
     rows = {row.day: row for row in mine.filter(day__gte=first)}
     before = mine.filter(day__lt=first).order_by("-day").values_list("ends", flat=True).first()
     found, column = [], before or ""
+    added = drive.created_at.astimezone(UTC).date()
     since = drive.health_since.astimezone(UTC)
     for number in range(DAYS):
         day = first + timedelta(days=number)
@@ -120,7 +122,7 @@ def days_of(drive: Drive, now: datetime) -> list[Day]:
                 seconds[column] += _seconds(since, end)
         elif column:
             seconds[column] = _seconds(_start(day), end)
-        found.append(Day(day, **seconds))
+        found.append(Day(day, **seconds) if day >= added else Day(day, 0, 0, 0))
     return found
 
 

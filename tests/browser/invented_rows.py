@@ -17,6 +17,7 @@ from seederfarm.registry.models import (
     Alert,
     AlertChannel,
     AlertSilence,
+    Drive,
     DriveDay,
     Event,
     Sample,
@@ -94,8 +95,9 @@ def make_workers() -> dict[str, Any]:
         "pi-library": {"zone": "library", "used_bytes": 740 * GB, "free_bytes": 260 * GB,
                        "engine": {**ENGINE, "running": False}},
         "pi-school": {"zone": "school", "paused": True, "quota_bytes": 500 * GB, "upload_limit": 2_000_000},
-        "pi-studio": {"zone": "studio", "lost_since": now - timedelta(minutes=21),
-                      "last_seen_at": now - timedelta(minutes=26)},
+        # Silent for more than three heartbeats, which are an hour here
+        "pi-studio": {"zone": "studio", "lost_since": now - timedelta(hours=4),
+                      "last_seen_at": now - timedelta(hours=5)},
         "ams-01": {"zone": "", "state": "pending", "host": {}, "engine": {}, "free_bytes": 4000 * GB},
         "old-01": {"zone": "cellar", "state": "retired", "retired_at": now - timedelta(days=40)},
     }  # fmt: skip
@@ -205,6 +207,7 @@ def make_history(drives: dict[str, Any], workers: dict[str, Any]) -> None:
         Event.objects.filter(pk=event.pk).update(at=now - timedelta(hours=(7 - number) * 5))
     services.record_audit("otto", "drive.add", "Added 38 drives")
     services.record_audit("anna", "worker.drain", "Drained pi-harbour")
+    Drive.objects.filter(pk=safe.pk).update(created_at=now - timedelta(days=70))
     for back, column in ((70, "safe"), (40, "at_risk"), (39, "safe"), (12, "unavailable"), (11, "safe")):
         day = (now - timedelta(days=back)).date()
         seconds = {column: 80_000} if column != "safe" else {"safe": 80_000, "at_risk": 900 * (back == 39)}

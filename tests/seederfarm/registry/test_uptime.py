@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def drive(database: FarmDatabase) -> Drive:
     drive = make_drive()
-    Drive.objects.update(health_since=NOON)
+    Drive.objects.update(health_since=NOON, created_at=NOON - timedelta(days=10))
     drive.refresh_from_db()
     return drive
 
@@ -44,6 +44,14 @@ def test_what_lasts_needs_no_rows(drive: Drive) -> None:
     assert of(drive, later, DAYS) == [(DAY, 0, 0)] * (DAYS - 1) + [(DAY // 2, 0, 0)]
     assert DriveDay.objects.count() == 1
     assert days_of(drive, later)[-1] == Day(later.date(), DAY // 2, 0, 0)
+
+
+def test_nothing_is_known_of_days_before_the_drive_was_added(drive: Drive) -> None:
+    """Rows of such days are of a clock that was wrong."""
+    become(drive, "safe", NOON)
+    Drive.objects.update(created_at=NOON + timedelta(days=2))
+    drive.refresh_from_db()
+    assert of(drive, NOON + timedelta(days=3), 4) == [(0, 0, 0), (0, 0, 0), (DAY, 0, 0), (DAY // 2, 0, 0)]
 
 
 def test_a_change_ends_the_time_before_it_on_all_days_since(drive: Drive) -> None:

@@ -121,7 +121,8 @@ def drain_worker(request: HttpRequest, worker: WorkerId) -> Any:
 
 @router.post("/workers/{worker}/retire", response=WorkerDetail, auth=CHANGE)
 def retire_worker(request: HttpRequest, worker: WorkerId, force: bool = False) -> Any:
-    """End its membership. 409 while it has blocks that no other has; `force` retires it then, too."""
+    """End its membership. 409 while it has blocks that no other has, or drives have fewer copies than their
+    minimum without it; `force` retires it then, too."""
     found = worker_of(worker)
     result = services.retire([found], caller_of(request).actor, force=force)
     if result.guarded:

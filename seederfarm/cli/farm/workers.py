@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from hypercore.printable import visible
 from workers import units
 
+from ...settings.env import COMMAND
 from .. import LazyGroup
 from ..common.failures import BadInput, Failure
 from .django_setup import ACTOR, database_failures, open_farm
@@ -98,7 +101,7 @@ def workers(as_json: bool) -> None:
     if grid.row_count:
         rows(grid)
     else:
-        click.echo("No workers yet: `seederfarm worker enroll` makes a token for one.")
+        click.echo(f"No workers yet: `{COMMAND} worker enroll` makes a token for one.")
     for worker in found:
         if worker.pk in drains:
             click.echo(f"{plain(worker.name)} is draining: {drains[worker.pk]}")
@@ -193,13 +196,18 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
             click.echo(f"\n{command.warning}", err=True)
     else:
         # The farm's own worker has the default place already.
-        click.echo(f"  {env.COMMAND} worker run {'--data worker-2 ' if here else ''}--join {made.text}")
+        click.echo(f"  {COMMAND} worker run {'--data worker-2 ' if here else ''}--join {made.text}")
         if not here:
             click.echo(
                 "\nWith SEEDERFARM_PUBLIC_URL, the address at which others reach the pages, this is a "
                 "command that also installs the program.",
                 err=True,
             )
+    if made.broker_down:
+        click.echo(
+            f"\nThe broker does not answer now: the worker can join when the farm runs (`{COMMAND} up`).",
+            err=True,
+        )
     if made.shared_login:
         click.echo(
             "\nThe token carries the farm's own login of the broker: anyone who has it can read and write "
@@ -230,24 +238,43 @@ def drain(name: str, as_json: bool) -> None:
     if as_json:
         json_lines([{"worker": found.name, "state": found.state, "changed": bool(changed)}])
     else:
-        click.echo(f"{plain(found.name)} is {found.get_state_display()} now.")
+        nothing = "" if changed else ", so nothing changed"
+        click.echo(f"{plain(found.name)} is {found.get_state_display()}{nothing}.")
 
 
 @click.command()
 @click.argument("name", metavar="WORKER")
+@click.option("--yes", is_flag=True, help="Also when drives then have fewer copies than their minimum.")
 @click.option("--force", is_flag=True, help="Also when it has blocks that no other copy has proven.")
 @json_option
-def retire(name: str, force: bool, as_json: bool) -> None:
-    """End the membership of a worker: its messages are refused, and its copies no longer count."""
+def retire(name: str, yes: bool, force: bool, as_json: bool) -> None:
+    """End the membership of a worker: its messages are refused, and its copies no longer count.
+
+    `worker drain` first moves its copies elsewhere.
+    """
     open_farm()
     from ...registry.services.workers import retire as retire_workers
     from .lookup import worker
 
     with database_failures():
         found = worker(name)
-        result = retire_workers([found], ACTOR, force=force)
+        result = retire_workers([found], ACTOR, force=force, confirmed=yes)
     for item in result.guarded:
-        raise Failure(f"{item.worker.name} was kept: {item.why}. --force retires it all the same.")
+        name = visible(item.worker.name)
+        if item.drives:
+            raise Failure(
+                f"{name} was kept: {item.why} (`{COMMAND} worker drain {name}`). The last copies: "
+                f"{item.named}. --force retires it all the same."
+            )
+        if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise Failure(
+                f"{name} was kept: {item.why} (`{COMMAND} worker drain {name}`). --yes retires it all the "
+                "same."
+            )
+        if not click.confirm(f"{name}: {item.why}. Retire it all the same?", err=True):
+            raise Failure(f"{name} was kept. `{COMMAND} worker drain {name}` moves its copies elsewhere")
+        with database_failures():
+            result = retire_workers([found], ACTOR, confirmed=True)
     if as_json:
         json_lines([{"worker": found.name, "state": "retired", "changed": bool(result.retired)}])
     else:

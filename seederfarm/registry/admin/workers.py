@@ -231,14 +231,14 @@ class WorkerAdmin(FarmAdmin[Worker]):
     def retire(self, request: HttpRequest, queryset: QuerySet[Worker]) -> HttpResponse | None:
         form = RetireForm(request.POST if "apply" in request.POST else None)
         if form.is_valid():
-            result = services.retire(queryset, request.user, force=form.cleaned_data["force"])
+            result = services.retire(queryset, request.user, force=form.cleaned_data["force"], confirmed=True)
             if result.retired:
                 text = f"{count_of(result.retired, 'worker')} retired: their messages are refused now."
                 self.message_user(request, text, messages.SUCCESS)
             for item in result.guarded:
                 self.message_user(request, f"{item.worker} was not retired: {item.why}.", messages.WARNING)
             return None
-        alone = [(worker, len(services.last_copies_on(worker))) for worker in queryset[:50]]
+        effects = [services.retirement_of(worker) for worker in queryset[:50]]
         return self.confirm(
             request,
             queryset,
@@ -248,10 +248,10 @@ class WorkerAdmin(FarmAdmin[Worker]):
             button="Retire",
             form=form,
             warnings=[
-                f"{worker} has blocks of {count_of(number, 'drive')} that no other worker has: "
-                "drain it first."
-                for worker, number in alone
-                if number
+                f"{effect.worker}: {effect.why}."
+                + (f" Last copies: {effect.named}." if effect.drives else "")
+                for effect in effects
+                if effect.why
             ],
             danger=True,
         )

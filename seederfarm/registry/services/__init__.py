@@ -33,7 +33,7 @@ from .tokens import (
     revoke_enrolment,
     use_enrolment,
 )
-from .workers import activate, delete_retired, drain, retire, set_paused, workers_edited
+from .workers import activate, delete_retired, drain, retire, retirement_of, set_paused, workers_edited
 
 __all__ = [
     "Actor",
@@ -63,6 +63,7 @@ __all__ = [
     "remove",
     "resume",
     "retire",
+    "retirement_of",
     "reverify",
     "revoke_api_token",
     "revoke_enrolment",

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from farmwire.gaps import Holding, from_text, stands_in
 
+from ..health import serves
 from ..models import Drive, Replica, Worker
 from ..models.replica import MAX_PROOF_FAILURES
 from ..sql import batches
@@ -62,6 +63,17 @@ def last_copies_on(worker: Worker) -> list[int]:
     for start in range(0, len(ids), COMPARED_AT_ONCE):
         alone += _compared(worker, ids[start : start + COMPARED_AT_ONCE])
     return alone
+
+
+def below_minimum_without(worker: Worker) -> int:
+    """Number of drives that have fewer copies than their minimum without the one on `worker`, of those that
+    count."""
+    if not serves(worker):
+        return 0
+    counting = Replica.objects.filter(worker=worker, desired=True, proven=True, proof_failures=0)
+    return counting.filter(
+        drive__state=Drive.State.ACTIVE, drive__counted__gt=0, drive__counted__lte=F("drive__replicas_min")
+    ).count()
 
 
 def _that_count(worker: Worker) -> QuerySet[Replica]:

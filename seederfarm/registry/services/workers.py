@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from django.db import models, transaction
 from django.db.models import Count
@@ -13,30 +13,52 @@ from django.utils import timezone
 from .. import signals, stored_health
 from ..models import Drive, Replica, Worker
 from ..worker_states import STATE_AFTER, WorkerAction, states_before
-from .copies import last_copies_on, lock_copies
+from .copies import below_minimum_without, last_copies_on, lock_copies
 from .keys import announce
 from .log import Actor, count_of, record_audit, record_event
 
 Workers = models.QuerySet[Worker] | Iterable[Worker]
 
 
-class LastCopies(NamedTuple):
-    """A worker that was not retired, since it has blocks that no other worker has."""
+NAMED: Final = 5
+"""Drives that are named where a worker has the last copies of more."""
+
+
+class Retirement(NamedTuple):
+    """What retiring a worker would take."""
 
     worker: Worker
     drives: int
+    """Drives of which it has blocks that no other worker has."""
+    names: tuple[str, ...]
+    """The first NAMED of them."""
+    below: int
+    """Drives that would have fewer copies than their minimum."""
 
     @property
     def why(self) -> str:
-        """The reason for people, without a full stop."""
-        return f"it has blocks of {count_of(self.drives, 'drive')} that no other worker has: drain it first"
+        """Why it should not be retired now, without a full stop. Empty: nothing speaks against it."""
+        why = []
+        if self.drives:
+            why.append(f"it has blocks of {count_of(self.drives, 'drive')} that no other worker has")
+        if self.below > self.drives:  # what nobody else has is below it, too
+            have = "has" if self.below == 1 else "have"
+            why.append(f"{count_of(self.below, 'drive')} {have} fewer copies than the minimum without it")
+        return f"{', and '.join(why)}: drain it first" if why else ""
+
+    @property
+    def named(self) -> str:
+        """The drives of which it has the last blocks."""
+        more = self.drives - len(self.names)
+        return ", ".join(self.names) + (f" and {more:,} more" if more > 0 else "")
 
 
 class RetireResult(NamedTuple):
     """The result of `retire`."""
 
     retired: int
-    guarded: list[LastCopies]
+    guarded: list[Retirement]
+    """Those that were kept."""
 
 
 def activate(workers: Workers, actor: Actor) -> int:
@@ -61,24 +83,33 @@ def drain(workers: Workers, actor: Actor) -> int:
     )
 
 
-def retire(workers: Workers, actor: Actor, *, force: bool = False) -> RetireResult:
+def retirement_of(worker: Worker) -> Retirement:
+    """What retiring it would take. Three queries, and the copies that are compared."""
+    alone = last_copies_on(worker)
+    names = tuple(str(drive) for drive in Drive.objects.filter(pk__in=alone[:NAMED]).order_by("pk"))
+    return Retirement(worker, len(alone), names, below_minimum_without(worker))
+
+
+def retire(workers: Workers, actor: Actor, *, force: bool = False, confirmed: bool = False) -> RetireResult:
     """End their membership: their messages are rejected and their copies do not count.
 
     A worker with the fullest copy of a drive, or blocks that no other has, stays unless `force` is set: drain
-    it first.
+    it first. So does one without which drives have fewer copies than their minimum, unless `confirmed` or
+    `force` is set.
     """
     retired = 0
-    guarded: list[LastCopies] = []
+    guarded: list[Retirement] = []
     for worker in workers:
         with transaction.atomic():
             row = Worker.objects.select_for_update().get(pk=worker.pk)
             if row.state not in states_before(WorkerAction.RETIRE):
                 continue
             lock_copies(Replica.objects.filter(worker=row).values_list("drive_id", flat=True))
-            alone = 0 if force else len(last_copies_on(row))
-            if alone:
-                guarded.append(LastCopies(row, alone))
-                continue
+            if not force:
+                found = retirement_of(row)
+                if found.drives or (found.below and not confirmed):
+                    guarded.append(found)
+                    continue
             copies = Replica.objects.filter(worker=row)
             touched = Drive.objects.filter(replicas__worker=row)
             touched.update(dirty=True)

@@ -29,7 +29,7 @@ def test_drives_are_paused_and_resumed(home: FarmHome) -> None:
     assert {drive["state"] for drive in home.lines("list")} == {"paused"}
     assert home.run("resume", KEY, OTHER).stdout == "Resumed 2 drives.\n"
     done = home.run("pause", "ef" * 32)
-    assert done.returncode == 1 and "not registered here" in done.stderr
+    assert done.returncode == 1 and "`seederfarm add KEY` adds it" in done.stderr
 
 
 def test_priority_proofs_and_pins(home: FarmHome) -> None:
@@ -102,3 +102,32 @@ def test_events_are_listed(home: FarmHome) -> None:
     assert home.lines("events", "--kind", "no.such") == []
     assert home.run("events", "--limit", "5").returncode == 0
     assert home.run("events", "--worker", "nobody").returncode == 2
+
+
+NEEDED = (
+    "from django.utils import timezone;from seederfarm.registry import stored_health;"
+    "from seederfarm.registry.models import *;now = timezone.now();"
+    f"d = Drive.objects.get(key='{KEY}');"
+    "Drive.objects.filter(pk=d.pk).update(replicas_min=2, replicas_max=2, state='active');"
+    "new = {'state': 'active', 'last_seen_at': now};"
+    "ws = [Worker.objects.create(node_id=c * 52, name=c * 2, **new) for c in '89'];"
+    "[Replica.objects.create(drive=d, worker=w, phase='complete', last_proven_at=now, completed_at=now,"
+    " total_blocks=9, have_blocks=9, length=9, proven_length=9) for w in ws];"
+    "stored_health.refresh([d.pk])"
+)
+
+
+def test_a_worker_that_drives_need_is_retired_after_a_yes(home: FarmHome) -> None:
+    assert FarmHome.run(home, "shell", stdin=NEEDED).returncode == 0
+    refused = home.run("worker", "retire", "88")
+    assert refused.returncode == 1
+    assert "1 drive has fewer copies than the minimum without it: drain it first" in refused.stderr
+    assert (
+        "`seederfarm worker drain 88`" in refused.stderr and "--yes retires it all the same" in refused.stderr
+    )
+    assert home.lines("worker", "retire", "88", "--yes") == [
+        {"worker": "88", "state": "retired", "changed": True}
+    ]
+    assert home.run("worker", "drain", "88").stdout == "88 is retired, so nothing changed.\n"
+    last = home.run("worker", "retire", "99", "--yes")
+    assert last.returncode == 1 and "The last copies: " in last.stderr and "--force" in last.stderr

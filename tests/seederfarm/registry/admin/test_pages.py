@@ -295,7 +295,7 @@ def test_workers_are_approved_drained_and_retired(client: Client) -> None:
     make_replica(make_drive(), keeper, length=5, total_blocks=5, have_blocks=5)
     assert "1 worker active now" in text_of(act(client, WORKERS, "activate", newcomer))
     asked = text_of(act(client, WORKERS, "retire", keeper, newcomer))
-    assert "keeper has blocks of 1 drive that no other worker has: drain it first." in asked
+    assert "keeper: it has blocks of 1 drive that no other worker has: drain it first. Last copies: " in asked
     reported = text_of(act(client, WORKERS, "retire", keeper, newcomer, apply="1"))
     assert "1 worker retired" in reported
     assert "keeper was not retired: it has blocks of 1 drive that no other worker has" in reported

@@ -10,7 +10,7 @@ from hypercore.keys import encode_key
 from seederfarm.registry import services
 from seederfarm.registry.models import ApiToken, AuditEntry, Drive, EnrolmentToken, Event, Replica, Worker
 
-from ..factories import key_of, make_drive, make_replica, make_user, make_worker
+from ..factories import key_of, make_drive, make_replica, make_user, make_worker, store_health
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -36,6 +36,27 @@ def test_a_drain_has_the_drives_of_the_worker_planned_again() -> None:
     assert services.activate([worker], "cli") == 1
     assert state_of(worker) == "active"
     assert worker.draining_since is None
+
+
+def test_a_worker_that_drives_need_for_their_minimum_is_retired_only_when_that_is_confirmed() -> None:
+    anna, bert, away = make_worker("anna"), make_worker("bert"), make_worker(lost_since=timezone.now())
+    needed, enough, paused = (make_drive(replicas_min=low, replicas_max=2) for low in (2, 1, 2))
+    Drive.objects.filter(pk=paused.pk).update(state="paused")
+    for drive in (needed, enough, paused):
+        for worker in (anna, bert, away):
+            make_replica(drive, worker, length=5, total_blocks=5, have_blocks=5)
+    found = services.retirement_of(anna)
+    assert (found.drives, found.below) == (0, 1)
+    assert found.why == "1 drive has fewer copies than the minimum without it: drain it first"
+    assert services.retirement_of(away).why == "", "its copies do not count as it is"
+    assert services.retire([anna], "cli") == (0, [found])
+    assert state_of(anna) == "active"
+    assert services.retire([anna], "cli", confirmed=True) == (1, [])
+    for drive in (needed, enough, paused):
+        store_health(drive)
+    found = services.retirement_of(bert)
+    assert (found.drives, found.below, found.named) == (3, 2, f"{needed}, {enough}, {paused}")
+    assert services.retire([bert], "cli", confirmed=True).retired == 0, "that takes more than a yes"
 
 
 def test_a_retired_worker_is_not_drained() -> None:

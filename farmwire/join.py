@@ -137,3 +137,5 @@ class Welcome(Message, frozen=True, kw_only=True):
     """Name of the account made for this worker. Empty: it keeps the login of its token."""
     events: bool = True
     """Whether that account may publish Celery's events."""
+    name: Annotated[str, Meta(max_length=100)] = ""
+    """Name of the worker in the farm. Empty: not known."""

@@ -17,7 +17,7 @@ from redis import Redis
 
 from farmwire.envelope import open_envelope, seal
 from farmwire.join import Join, Welcome, queue_id, seal_secret, secret_digest, with_login
-from farmwire.message import decode
+from farmwire.message import decode, storable
 from farmwire.rejection import MessageRejected, RejectReason
 from farmwire.tasks import JOIN, KEY_PREFIX, WELCOME, join_queue_of, reply_key
 
@@ -111,7 +111,10 @@ class JoinClient:
                             self._send_request()
                         asked = time.monotonic()
                     if self._poll_reply(connection):
-                        log.info("%s has let this worker in", self._farm.farm)
+                        name = self._agent.state.name
+                        log.info(
+                            "%s has let this worker in%s", self._farm.farm, f" as {name}" if name else ""
+                        )
                         return True
                     if failed:  # what an answer was rejected for stays
                         self.problem, failed, refused_since = "", False, None
@@ -186,7 +189,8 @@ class JoinClient:
         if welcome.waiting:
             self._log_once(logging.INFO, f"{self._farm.farm} knows this worker, and waits for an operator")
             return False
-        agent.state.welcomed(_login(self._farm.broker, welcome, agent.state.broker_password(make_password)))
+        login = _login(self._farm.broker, welcome, agent.state.broker_password(make_password))
+        agent.state.welcomed(login, storable(welcome.name))
         return True
 
     def _log_once(self, level: int, text: str) -> None:

@@ -83,7 +83,10 @@ def run_worker(settings: WorkerSettings, token: str | None, *, log_level: int = 
                 "(`seederfarm worker enroll` on the control plane prints one)"
             )
         agent = Agent(settings, state, load_identity(settings.data))
-        log.info("worker %s (%s) of farm %s", settings.name, agent.id, farm.farm)
+        if farm.secret:  # it may get another name than its own there
+            log.info("worker %s joins the farm %s", agent.id, farm.farm)
+        else:
+            log.info("worker %s (%s) of farm %s", state.name or settings.name, agent.id, farm.farm)
         metrics = _metrics(agent)
         systemd = Systemd()
         try:

@@ -164,10 +164,16 @@ class State:
 
         return self._do(work)
 
-    def welcomed(self, login: tuple[str, bool]) -> None:
-        """The farm admitted us: store the broker's URL, and whether we may publish events there."""
+    def welcomed(self, login: tuple[str, bool], name: str = "") -> None:
+        """The farm admitted us: store the broker's URL, whether we may publish events there, and our name in
+        the farm, if it is known."""
         broker, events = login
-        self.set(broker=broker, events="yes" if events else "no", secret="")
+        self.set(broker=broker, events="yes" if events else "no", secret="", name=name)
+
+    @property
+    def name(self) -> str:
+        """Our name in the farm when it admitted us. Empty: not known."""
+        return self.get("name")
 
     @property
     def joined(self) -> bool:

@@ -34,6 +34,8 @@ class Enrolment(NamedTuple):
     text: str
     shared_login: bool
     """Whether it has the control plane's own login, since this broker has no accounts for workers."""
+    broker_down: bool
+    """Whether the token cannot be used yet: its account is made when the broker is there."""
 
 
 def enrol(
@@ -69,14 +71,15 @@ def enrol(
         broker_hash=secret_digest(password) if own else "",
         actor=actor,
     )
+    down = False
     if own:
         url = with_login(url, accounts.user_of_token(issued.token.digest), password)
         try:
             accounts.sync()
-        except BrokerDown as error:
-            log.info("the token's account will be made when the broker is there: %s", error)
+        except BrokerDown:
+            down = True
     token = JoinToken(farm=farm.name, control=control, broker=url, secret=issued.secret, authority=authority)
-    return Enrolment(issued.token, token.to_text(), not own and not given_login)
+    return Enrolment(issued.token, token.to_text(), not own and not given_login, down)
 
 
 def welcome(worker_id: int, digest: str, at: float) -> None:
@@ -89,7 +92,7 @@ def welcome(worker_id: int, digest: str, at: float) -> None:
         return
     answer = Welcome(waiting=True)
     if worker.state in accounts.TAKING_PART:
-        answer = Welcome()
+        answer = Welcome(name=worker.name)
         if worker.broker_hash:
             try:
                 version = accounts.make_for(worker)
@@ -97,5 +100,5 @@ def welcome(worker_id: int, digest: str, at: float) -> None:
                 log.error("no account of the broker could be made for %s: %s", worker.name, error)
                 return
             user = accounts.user_of_worker(worker.node_id)
-            answer = Welcome(user=user, events=acl.may_publish(version))
+            answer = Welcome(user=user, events=acl.may_publish(version), name=worker.name)
     outbox.leave_now(worker.pk, worker.node_id, WELCOME, answer, at, key=reply_key(queue_id(digest)))

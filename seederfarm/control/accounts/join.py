@@ -47,7 +47,7 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
         except MessageRejected as refusal:
             reject_unknown_sender(f"a request to join: {refusal}", now)
             return None
-        known = Worker.objects.filter(node_id=envelope.sender).exists()
+        before = Worker.objects.filter(node_id=envelope.sender).values_list("state", flat=True).first()
         enrolled = use_enrolment(
             secret,
             node_id=envelope.sender,
@@ -65,7 +65,7 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
             )
             return None
         worker, token = enrolled
-        if not known:
+        if before in (None, Worker.State.RETIRED):
             Event.objects.create(
                 at=now,
                 kind="worker.joined",

@@ -147,7 +147,8 @@ def use_enrolment(
     """Admit the worker that joins with this secret, or return the one admitted before (when it repeats the
     request). None for an invalid secret.
 
-    The operator's name, zone and tags override the worker's own. A name that is taken gets a number.
+    The operator's name, zone and tags override the worker's own. A name that is taken gets a number. A
+    retired worker is admitted anew; one that belongs to the farm only gets a new login.
     `password_hash` is for the worker's broker account, which it gets if the token has one.
     """
     now = timezone.now()
@@ -170,12 +171,25 @@ def use_enrolment(
                 software=software[:64],
                 state=Worker.State.ACTIVE if token.approved else Worker.State.PENDING,
             )
+        elif worker.state == Worker.State.RETIRED:
+            _readmit(worker, token, now)
         worker.broker_hash = password_hash if token.broker_hash else ""
         worker.save(update_fields=["broker_hash"])
         token.used_at, token.used_by = now, worker
         token.save(update_fields=["used_at", "used_by"])
         record_audit("farm", "worker.join", f"{worker.name} joined with the token {token}", target=node_id)
     return Enrolled(worker, token)
+
+
+def _readmit(worker: Worker, token: EnrolmentToken, now: datetime) -> None:
+    """Make a retired worker a member as if it was new: nothing that it reported before is true any more."""
+    if token.name and token.name != worker.name:
+        worker.name = free_name(token.name)
+    worker.zone, worker.tags = token.zone or worker.zone, token.tags or worker.tags
+    worker.state = Worker.State.ACTIVE if token.approved else Worker.State.PENDING
+    worker.enrolled_at = now
+    worker.retired_at = worker.draining_since = worker.lost_since = worker.last_seen_at = None
+    worker.save()
 
 
 def revoke_enrolment(token: EnrolmentToken, actor: Actor) -> bool:

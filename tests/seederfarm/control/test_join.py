@@ -66,7 +66,7 @@ def test_a_worker_with_a_token_joins_and_gets_its_assignment(farm: FakeBroker, n
     welcomes, notified = farm.sent[:2], farm.sent[2:]
     assert {sent.task for sent in welcomes} == {WELCOME}
     assert {sent.queue for sent in welcomes} == {f"join.{queue_id(secret_digest(secret))}.q"}
-    assert welcomes[0].message["body"] == {"waiting": False, "user": "", "events": True}
+    assert welcomes[0].message["body"] == {"waiting": False, "user": "", "events": True, "name": "pi"}
     assert [sent.task for sent in notified] == [CONFIGURE, SYNC_ASSIGNMENT] * 2
     assert secret not in str(asks(newcomer, secret, now)), "whoever reads the broker does not learn it"
 
@@ -105,6 +105,28 @@ def test_a_token_works_for_one_worker(farm: FakeBroker, newcomer: FakeWorker) ->
     assert Alert.objects.get(kind="worker.unknown").count == 4
 
 
+def test_a_retired_worker_joins_again_with_a_new_token(farm: FakeBroker, newcomer: FakeWorker) -> None:
+    now = timezone.now()
+    old = issue_enrolment(actor="cli").secret
+    first = join(asks(newcomer, old, now), now)
+    assert first is not None
+    Worker.objects.update(last_seen_at=now - timedelta(days=30), lost_since=now)
+    worker_services.retire([first], "cli")
+    again = join(asks(newcomer, issue_enrolment(name="pi-8", zone="cellar", actor="cli").secret, now), now)
+    assert again == first
+    again.refresh_from_db()
+    assert (again.state, again.name, again.zone) == ("active", "pi-8", "cellar")
+    assert (again.retired_at, again.lost_since, again.last_seen_at) == (None, None, None)
+    assert Event.objects.filter(kind="worker.joined").count() == 2
+    newcomer.row = again
+    newcomer.send_report(now)
+    again.refresh_from_db()
+    assert (again.last_seen_at, again.refused) == (now, 0), "what it reports counts"
+    worker_services.retire([again], "cli")
+    waits = join(asks(newcomer, issue_enrolment(approved=False, actor="cli").secret, now), now)
+    assert waits is not None and waits.state == "pending"
+
+
 def test_a_worker_that_waits_for_approval_gets_no_settings(farm: FakeBroker, newcomer: FakeWorker) -> None:
     now = timezone.now()
     secret = issue_enrolment(actor="cli", approved=False).secret
@@ -113,7 +135,7 @@ def test_a_worker_that_waits_for_approval_gets_no_settings(farm: FakeBroker, new
     assert worker.state == Worker.State.PENDING
     assignments.send_worker_config(worker.pk)
     (sent,) = farm.take_sent()
-    assert sent.message["body"] == {"waiting": True, "user": "", "events": True}
+    assert sent.message["body"] == {"waiting": True, "user": "", "events": True, "name": ""}
     farm.deferred.clear()
     worker_services.activate([worker], "cli")
     assert [worker.pk] in farm.take_deferred("control.send_worker_config")

@@ -59,7 +59,7 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
     assert not state.joined
     password = state.broker_password(lambda: "first")
     assert state.broker_password(lambda: "second") == password == "first"
-    state.welcomed(("redis://me:first@host/0", False))
+    state.welcomed(("redis://me:first@host/0", False), "pi-7")
     assert state.joined
     assert state.replace_assignment(assignment(4, A, B), 1.0)
     seq = state.next_seq(1000.0)
@@ -70,6 +70,7 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
     state.close()
 
     state = State(tmp_path)
+    assert state.name == "pi-7"
     assert state.farm == FARM._replace(secret="", broker="redis://me:first@host/0", events=False)
     assert state.broker_password(lambda: "third") == "first"
     assert state.assignment_version == 4

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ..settings.env import COMMAND
 from ..settings.table import FarmSettings
 from . import home_files, tables
 from .manifest import BackupFailed, Manifest, describe
@@ -24,7 +25,7 @@ def create(farm: FarmSettings, target: Path) -> Manifest:
     folder = target.with_name(f"{target.name}.new")
     if not (farm.home / home_files.CONTROL_KEY).is_file():
         raise BackupFailed(
-            f"{farm.home / home_files.CONTROL_KEY} is missing, and workers obey only it: `seederfarm init` "
+            f"{farm.home / home_files.CONTROL_KEY} is missing, and workers obey only it: `{COMMAND} init` "
             "makes one if the farm never had one"
         )
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

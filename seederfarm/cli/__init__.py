@@ -7,6 +7,7 @@ loads neither the farm's database nor its broker. Exit status: 0 done, 1 failed,
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -96,6 +97,9 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run a command line. Exit status 1 in place of 0 if the output could not be written."""
+        # As `settings.env.COMMAND`, which takes time to load
+        if command := os.environ.get("FARM_COMMAND", "")[:40]:
+            options["prog_name"] = command
         if not options.get("standalone_mode", True) or not streams.prepare():
             return super().main(*args, **options)
         status = 1

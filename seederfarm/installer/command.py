@@ -56,7 +56,7 @@ def join_command(farm: FarmSettings, token: str) -> JoinCommand | None:
         return JoinCommand(f"{fetch} | {run}")
     digest = hashlib.sha256(installer(farm)).hexdigest()
     check = f"echo '{digest}  {DOWNLOADED}' | sha256sum -c --quiet"
-    private = 'd=$(mktemp -d) && cd "$d"'
+    private = 'd=$(mktemp -d) && trap \'rm -rf "$d"\' EXIT && cd "$d"'
     text = f"({private} && {fetch} -o {DOWNLOADED} && {check} && sudo sh {DOWNLOADED} {token})"
     if https:
         return JoinCommand(text)

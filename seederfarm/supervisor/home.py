@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from ..settings.env import COMMAND
+
 STALE_WAIT: Final = 15.0
 """Seconds that a start waits for children whose supervisor was killed; they end by themselves."""
 
@@ -93,8 +95,8 @@ class RunFiles:
         if not self.supervisor_lock.acquire():
             pid = self.read_state().get("pid", "?")
             raise AlreadyRunning(
-                f"a farm runs in {self.home} already (process {pid}): `seederfarm status` shows it, "
-                "`seederfarm down` stops it"
+                f"a farm runs in {self.home} already (process {pid}): `{COMMAND} status` shows it, "
+                f"`{COMMAND} down` stops it"
             )
         if not self.children_lock.acquire(STALE_WAIT):
             self.supervisor_lock.release()

@@ -13,6 +13,7 @@ import click
 from workers.settings.table import HOME, Setting
 
 from ...settings import table
+from ...settings.env import COMMAND
 from ...settings.table import FarmSettings
 from ...supervisor.processes import address
 from ..common.extras import FARM, require
@@ -49,7 +50,7 @@ def init(as_json: bool) -> None:
             f"Made an account: name {report['admin']['username']}, password {report['admin']['password']}"
         )
         click.echo("This is shown once.")
-    click.echo(f"The farm in {farm.home} is ready to start: `seederfarm up`.")
+    click.echo(f"The farm in {farm.home} is ready to start: `{COMMAND} up`.")
 
 
 @click.group()
@@ -65,7 +66,7 @@ def config_get(name: str | None, as_json: bool) -> None:
     farm = settings()
     wanted = [row for row in table.TABLE if name is None or name.upper() in _names(row)]
     if not wanted:
-        raise BadInput(f"{name!r} is no setting; `seederfarm config get` lists all")
+        raise BadInput(f"{name!r} is no setting; `{COMMAND} config get` lists all")
     if as_json:
         json_lines({"name": row.name, "value": _shown(row, farm), "help": row.help} for row in wanted)
     elif name is not None:

@@ -10,6 +10,7 @@ import click
 
 from workers import units
 
+from ...settings.env import COMMAND
 from ..common.failures import BadInput, Failure
 from ..common.options import DurationType
 from .django_setup import database_failures, open_farm
@@ -270,7 +271,7 @@ def channels_group(context: click.Context, as_json: bool) -> None:
     if grid.row_count:
         rows(grid)
     else:
-        click.echo("No channels: `seederfarm alerts channels add` adds one.")
+        click.echo(f"No channels: `{COMMAND} alerts channels add` adds one.")
 
 
 def _target(channel: AlertChannel) -> str:

@@ -13,6 +13,7 @@ from hypercore.printable import visible
 from workers import units
 
 from ...backup.manifest import BackupFailed
+from ...settings.env import COMMAND
 from ..common.extras import FARM, require
 from ..common.failures import Failure
 from .checked_settings import settings
@@ -45,7 +46,7 @@ def backup(directory: Path, as_json: bool) -> None:
     )
     click.echo(
         "It holds the farm's keys and accounts: keep it safe, on another machine. "
-        f"`seederfarm restore {visible(directory)}` reads it."
+        f"`{COMMAND} restore {visible(directory)}` reads it."
     )
 
 
@@ -83,7 +84,7 @@ def restore(directory: Path, replace_old: bool, as_json: bool) -> None:
         click.echo(f"Migrated its registry to this version ({units.plural(len(done.migrated), 'step')}).")
     for path in done.replaced:
         click.echo(f"Kept what was there as {visible(path)}")
-    click.echo("`seederfarm up -d` starts it.")
+    click.echo(f"`{COMMAND} up -d` starts it.")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from ...settings.env import COMMAND
 from ...settings.table import FarmSettings
 from ..common.extras import FARM, require
 from ..common.failures import Failure
@@ -29,7 +30,7 @@ def open_farm(*, stays: bool = False) -> FarmSettings:
     """
     require(FARM)
     farm = settings()
-    hint = "`seederfarm up` makes one and starts it, `seederfarm init` only makes it"
+    hint = f"`{COMMAND} up` makes one and starts it, `{COMMAND} init` only makes it"
     if farm.database.engine == "sqlite" and not farm.database_path.exists():
         raise NotInitialised(f"there is no farm in {farm.home} yet: {hint}")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")

@@ -9,6 +9,7 @@ import click
 
 from workers import units
 
+from ...settings.env import COMMAND
 from .django_setup import database_failures, open_farm
 from .drive_json import summary
 from .output import ago, json_lines, json_option, plain, rows, span, table_of
@@ -73,7 +74,7 @@ def list_drives(tag: str, state: str | None, short: bool, limit: int | None, as_
     if grid.row_count:
         rows(grid)
     else:
-        click.echo("No drives: `seederfarm add KEY` registers one.")
+        click.echo(f"No drives: `{COMMAND} add KEY` registers one.")
     if limit is None and grid.row_count == LISTED:
         with database_failures():
             more = found.count() - LISTED

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...registry.models import Drive, Worker
+from ...settings.env import COMMAND
 from ..common.failures import BadInput, Failure
 from ..common.options import decode, label_of
 
 
 def drives(keys: Sequence[str]) -> list[Drive]:
-    """The registered drives of these keys, in any spelling. Raises BadInput, and Failure for unknown ones."""
+    """The registered drives of these keys, in any spelling. Raises BadInput, and Failure for unknown ones,
+    before anything is changed."""
     wanted = {decode(text).hex(): text for text in keys}
     found = {drive.key: drive for drive in Drive.objects.filter(key__in=list(wanted))}
     missing = [label_of(text) for key, text in wanted.items() if key not in found]
     if missing:
-        raise Failure(f"not registered here: {', '.join(missing)}; nothing was changed")
+        which = "it" if len(missing) == 1 else "them"
+        raise Failure(
+            f"this farm does not keep {', '.join(missing)}: `{COMMAND} add KEY` adds {which}, "
+            f"`{COMMAND} list` shows what it keeps"
+        )
     return [found[key] for key in wanted]
 
 

@@ -8,6 +8,7 @@ import click
 
 from workers import units
 
+from ...settings.env import COMMAND
 from .django_setup import database_failures, open_farm
 from .output import json_lines, json_option, plain, rows, table_of
 
@@ -36,7 +37,7 @@ def mirrors(count: int, as_json: bool) -> None:
         json_lines(mirror._asdict() for mirror in found)
         return
     if not found:
-        click.echo("No worker is a blind peer: start one with `seederfarm worker run --blind-peer`.")
+        click.echo(f"No worker is a blind peer: start one with `{COMMAND} worker run --blind-peer`.")
         return
     grid = table_of("key", "worker", "zone", "seen", "#cores", "#bytes", "#clients")
     for mirror in found:

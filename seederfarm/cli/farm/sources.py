@@ -12,6 +12,7 @@ import click
 
 from workers import units
 
+from ...settings.env import COMMAND
 from ..common import logs
 from ..common.failures import BadInput, Failure
 from .django_setup import ACTOR, database_failures, open_farm
@@ -83,7 +84,7 @@ def _list(as_json: bool) -> None:
     if grid.row_count:
         rows(grid)
     else:
-        click.echo("No sources: `seederfarm sources add` adds one.")
+        click.echo(f"No sources: `{COMMAND} sources add` adds one.")
 
 
 def _held(source: Source) -> str:

@@ -11,6 +11,7 @@ import click
 from hypercore.printable import json_text, visible
 from workers import units
 
+from ...settings.env import COMMAND
 from ...settings.table import FarmSettings
 from ...supervisor.home import RunFiles
 from .checked_settings import settings
@@ -64,7 +65,7 @@ def _network_problems() -> list[str]:
 
 def _show_status(farm: FarmSettings, state: dict[str, Any] | None, counts: dict[str, int] | None) -> None:
     if state is None:
-        click.echo(f"No farm runs in {farm.home}: `seederfarm up` starts it.")
+        click.echo(f"No farm runs in {farm.home}: `{COMMAND} up` starts it.")
     else:
         ready = "stopping" if state.get("stopping") else "ready" if state.get("ready") else "starting"
         click.echo(f"{farm.name}: {ready}, {state.get('address')} (process {state.get('pid')})")

@@ -9,6 +9,7 @@ import click
 
 from workers import units
 
+from ...settings.env import COMMAND
 from ..common.failures import BadInput, Failure
 from ..common.options import DurationType
 from .django_setup import database_failures, open_farm
@@ -63,7 +64,7 @@ def _list(as_json: bool) -> None:
     if grid.row_count:
         rows(grid)
     else:
-        click.echo("No tokens: `seederfarm tokens add NAME` makes one.")
+        click.echo(f"No tokens: `{COMMAND} tokens add NAME` makes one.")
 
 
 @tokens.command()

@@ -11,6 +11,7 @@ import click
 
 from hypercore.printable import json_text, visible
 
+from ...settings.env import COMMAND
 from ...supervisor.broker import NoRedis
 from ...supervisor.home import AlreadyRunning, RunFiles
 from ..common.extras import FARM, require
@@ -41,7 +42,7 @@ def up(detach: bool, as_json: bool) -> None:
                 raise Failure(event["text"])
             emit(event)
         if not as_json:
-            click.echo("`seederfarm status` shows it, `seederfarm down` stops it.")
+            click.echo(f"`{COMMAND} status` shows it, `{COMMAND} down` stops it.")
         return
     from ...supervisor.supervise import StartFailed, supervise
 
@@ -63,7 +64,7 @@ def _print_text(event: dict[str, Any]) -> None:
     match event["event"]:
         case "admin":
             click.echo(f"Made an account: name {event['username']}, password {event['password']}")
-            click.echo("This is shown once; `seederfarm shell` or the admin pages change it.")
+            click.echo(f"This is shown once; `{COMMAND} shell` or the admin pages change it.")
         case "pages":
             rest = f"; starting {', '.join(event['starting'])} …" if event["starting"] else ""
             click.echo(f"The pages are at {event['address']}{rest}")
@@ -71,7 +72,7 @@ def _print_text(event: dict[str, Any]) -> None:
             click.echo(f"Ready after {event['seconds']:.1f} s.")
             for process in event["not_ready"]:
                 name, why = process["name"], process["why"] or "is still starting"
-                click.echo(f"All but {name}: it {why}. `seederfarm logs {name}` shows what it wrote.")
+                click.echo(f"All but {name}: it {why}. `{COMMAND} logs {name}` shows what it wrote.")
         case "process":
             click.echo(visible(event["text"]))
         case _:

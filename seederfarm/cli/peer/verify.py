@@ -24,6 +24,7 @@ from hypercore.keys import encode_key
 from workers import units
 from workers.engine.model.kind import inspect
 
+from ...settings.env import COMMAND
 from ..common.failures import Failure
 from ..common.options import GivenKey, data_option, key_argument, resolve_data
 from .data_directory import open_store, require_store
@@ -75,7 +76,7 @@ def verify(keys: tuple[GivenKey, ...], data: Path | None) -> None:
     if failed:
         raise Failure(
             f"{units.plural(failed, 'core')} of {len(cores)} had damage; the damaged blocks are dropped, "
-            "and `seederfarm seed` fetches them again"
+            f"and `{COMMAND} seed` fetches them again"
         )
     click.echo(f"{units.plural(len(cores), 'core')} checked, all sound")
 

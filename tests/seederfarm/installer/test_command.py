@@ -49,7 +49,8 @@ def test_elsewhere_the_command_has_the_sha256_of_the_installer(url: str) -> None
     digest = hashlib.sha256(installer(farm(url))).hexdigest()
     options = "k --proto '=https'" if url.startswith("https") else ""
     assert text_of(url) == (
-        f'(d=$(mktemp -d) && cd "$d" && curl -fsS{options} {url}/join/install.sh -o farm-worker.sh && '
+        '(d=$(mktemp -d) && trap \'rm -rf "$d"\' EXIT && cd "$d" && '
+        f"curl -fsS{options} {url}/join/install.sh -o farm-worker.sh && "
         f"echo '{digest}  farm-worker.sh' | sha256sum -c --quiet && sudo sh farm-worker.sh sfj1_abc)"
     )
 

@@ -45,6 +45,12 @@ def keys_of(home: FarmHome, *arguments: str) -> list[str]:
     return [line["key"] for line in home.lines("list", *arguments)]
 
 
+def test_usage_names_the_command_as_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARM_COMMAND", "./farm")
+    for arguments in (["--help"], ["worker", "drain", "--help"]):
+        assert CliRunner().invoke(main, arguments).output.startswith("Usage: ./farm ")
+
+
 def test_init_makes_an_account_once(home: FarmHome) -> None:
     (again,) = home.lines("init")
     assert again["admin"] is None
@@ -264,6 +270,9 @@ def test_a_token_of_enrolment_names_the_broker_and_is_a_secret_of_its_own(home: 
     assert first.control == second.control and first.secret != second.secret
     assert "p@farm" not in json.dumps(two)
     assert one["command"] is None, "no other machine reaches the bundled broker"
+    shown = home.run("worker", "enroll").stderr
+    assert "The broker does not answer now: the worker can join when the farm runs" in shown
+    assert "INFO" not in shown and "Errno" not in shown
 
 
 def test_settings_are_shown_without_secrets(tmp_path: Path) -> None:

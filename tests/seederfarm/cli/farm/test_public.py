@@ -29,6 +29,6 @@ def test_drives_are_made_public_and_private_again(tmp_path: Path) -> None:
             "key": key, "public": False, "changed": True, "url": None,
         }  # fmt: skip
         unknown = home.run("public", key_of("three"))
-        assert unknown.returncode == 1 and "not registered here" in unknown.stderr
+        assert unknown.returncode == 1 and "`seederfarm add KEY` adds it" in unknown.stderr
     finally:
         home.dispose()

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,26 @@ def test_the_script_makes_no_directory_called_tilde(tmp_path: Path) -> None:
     ended = ask_script(place, "seed", KEY)
     assert (ended.returncode, ended.stdout) == (0, f"seederfarm seed {KEY}\n"), ended.stderr
     assert installs(seen) and all(line.startswith("1 ") for line in installs(seen))
+
+
+def test_another_user_sees_whose_checkout_it_is() -> None:
+    with tempfile.TemporaryDirectory() as text:  # pytest's own are closed to other users
+        place, seen = checkout_in(Path(text))
+        (place / "requirements" / "control.txt").touch()
+        for path in (place, place.parent):
+            path.chmod(0o555)
+        try:
+            ended = subprocess.run(
+                [str(place / "farm"), "status"],
+                capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, cwd=place, check=False,
+                user=65534 if os.geteuid() == 0 else None,
+            )  # fmt: skip
+        finally:
+            for path in (place.parent, place):
+                path.chmod(0o755)
+        assert ended.returncode == 1 and not installs(seen)
+        assert f"which belongs to {place.owner()}: run this as" in ended.stderr
+        assert "python3-venv" not in ended.stderr
 
 
 SETS = (("seed", KEY), ("worker", "run"), ("status",), ("lint",))

@@ -4,6 +4,11 @@ The broker is not trusted: a client with its password can read, drop, repeat and
 message is `{from, to, name, seq, expires, body, sig}`, where `sig` is the sender's Ed25519 signature over all
 other fields in canonical JSON. `name` is the Celery task that it is an argument of: a signed body cannot be
 replayed as another task.
+
+Versions of the program differ while a farm is updated. A body may have fields that its reader does not know,
+and lack those that have a default; an envelope may have further fields, which are signed as well. A change
+that an older reader would misunderstand gets the next number in the field `format` (none: 1), and readers
+refuse numbers that they do not know.
 """
 
 from __future__ import annotations
@@ -38,6 +43,9 @@ NUMBERS_PER_SECOND = 4
 """Numbers per second of the clock. Slow enough that the replay window spans minutes: a message overtaken by
 another is still accepted."""
 
+FORMAT = 1
+"""Largest `format` of envelopes that this version reads."""
+
 _DOMAIN = b"seederfarm/envelope/1\n"
 
 
@@ -52,7 +60,9 @@ class Envelope(NamedTuple):
     body: dict[str, object]
 
 
-class _Sealed(Message, frozen=True, kw_only=True, rename={"sender": "from"}):
+class Sealed(Message, frozen=True, kw_only=True, rename={"sender": "from"}):
+    """An envelope that is not verified yet."""
+
     sender: NodeId
     to: NodeId
     name: Name
@@ -60,6 +70,7 @@ class _Sealed(Message, frozen=True, kw_only=True, rename={"sender": "from"}):
     expires: Seconds
     body: dict[str, object]
     sig: Annotated[str, Meta(min_length=88, max_length=88)]
+    format: Annotated[int, Meta(ge=1, le=1000)] = 1
 
 
 def node_id(public_key: bytes) -> str:
@@ -114,7 +125,13 @@ def open_envelope(
 
     `now` is Unix time. `window` records the envelope only if it is accepted. Raises MessageRejected.
     """
-    sealed = decode(data, _Sealed)
+    sealed = decode(data, Sealed)
+    assert isinstance(data, dict)  # else it does not decode
+    if sealed.format > FORMAT:
+        raise MessageRejected(
+            RejectReason.NEWER_FORMAT,
+            f"{sealed.sender} runs a newer version (format {sealed.format}): update this one",
+        )
     if sender is not None and sealed.sender != sender:
         raise MessageRejected(RejectReason.WRONG_SENDER, f"signed by {sealed.sender}, expected {sender}")
     if sealed.to != me:
@@ -126,7 +143,8 @@ def open_envelope(
         key = public_key_of(sealed.sender)
     except (Base64Error, KeyFormatError, ValueError) as error:
         raise MessageRejected(RejectReason.MALFORMED, str(error)) from None
-    fields = {k: v for k, v in msgspec.to_builtins(sealed).items() if k != "sig"}
+    known = msgspec.to_builtins(sealed)
+    fields = {name: known.get(name, value) for name, value in data.items() if name != "sig"}
     if not verify(_signed_bytes(fields, limit), signature, key):
         raise MessageRejected(RejectReason.BAD_SIGNATURE, f"the signature is not {sealed.sender}'s")
     if sealed.expires < now - CLOCK_SKEW:

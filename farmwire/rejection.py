@@ -17,6 +17,7 @@ class RejectReason(StrEnum):
     EXPIRED = "expired"
     REPLAYED = "replayed"
     UNSIGNED = "unsigned"
+    NEWER_FORMAT = "newer_format"
 
 
 class MessageRejected(Exception):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from seederfarm.registry.drift import has_drifted, ours
 from seederfarm.registry.growth import growths
 from seederfarm.registry.mirrors import Mirror, mirror_of
 from seederfarm.registry.models import Replica, Worker
@@ -44,6 +45,8 @@ class WorkerRow:
     forecast: Forecast | None
     drain: DrainProgress | None = None
     """The progress of its drain, if it is being drained."""
+    newer: str = ""
+    """The version that the farm has; empty: the worker has it too, or is in no farm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,8 @@ def _row(worker: Any, growth: float | None, now: datetime) -> WorkerRow:
     stale = look.word in ("Lost", "Silent") or worker.last_seen_at is None
     full = forecast(worker, growth, now) if worker.state in IN_FARM else None
     network = network_of(worker.engine, in_farm=worker.state in IN_FARM, is_stale=stale)
-    return WorkerRow(worker, look, room_of(worker), network, stale, full)
+    newer = ours() if worker.state in IN_FARM and has_drifted(worker) else ""
+    return WorkerRow(worker, look, room_of(worker), network, stale, full, newer=newer)
 
 
 def _sentence(rows: list[WorkerRow]) -> Sentence:
@@ -159,6 +163,13 @@ def _sentence(rows: list[WorkerRow]) -> Sentence:
         )
     title = "The only worker is online" if total == 1 else f"All {total:,} workers are online"
     alone = "A second one, elsewhere, would keep drives when this machine is gone." if total == 1 else ""
+    drifted = [row for row in rows if row.newer]
+    if drifted:
+        subject = drifted[0].worker.name if len(drifted) == 1 else units.plural(len(drifted), "worker")
+        alone = (
+            f"{subject} {'runs' if len(drifted) == 1 else 'run'} another version than the farm, {ours()}. "
+            "The command of `worker enroll` updates a worker, one after the other."
+        )
     return Sentence(Look("is-safe", "safe", "Online"), title, alone or "Nothing needs you.")
 
 

@@ -11,6 +11,7 @@ from django.contrib.auth.models import Group, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
+from farmwire.software import software
 from seederfarm.registry import roles, services
 from seederfarm.registry.alert_rules import RULES
 from seederfarm.registry.models import (
@@ -104,7 +105,7 @@ def make_workers() -> dict[str, Any]:
     made = {}
     for number, (name, values) in enumerate(given.items()):
         engine = {**ENGINE, "up_per_second": 2.4e6 * (number + 1), "connections": 31 * (number + 1)}
-        facts = {"engine": engine, "host": {**HOST, "load": 0.4 * number}, "software": "0.1.0"}
+        facts = {"engine": engine, "host": {**HOST, "load": 0.4 * number}, "software": software()}
         made[name] = a_worker(name, **{**facts, **values})
     return made
 

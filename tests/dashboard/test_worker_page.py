@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from dashboard.reads import workers as reading
 from hypercore.keys import encode_key
+from seederfarm.registry.drift import ours
 from seederfarm.registry.models import Worker
 from seederfarm.registry.queries import with_load
 
@@ -48,6 +49,19 @@ def test_a_blind_peer_shows_its_key_for_apps(viewer: Client) -> None:
     assert encode_key(key) in page and "3, of 1 app<" in page and "<dt>Stored</dt><dd>5.0" in page
     other = a_worker("other")
     assert "Blind peer" not in viewer.get(f"/workers/{other.node_id}/").content.decode()
+
+
+def test_a_worker_that_was_not_updated_with_the_farm_is_named(viewer: Client) -> None:
+    old = a_worker("atlas", engine=ENGINE, software="seederfarm 0.0.1")
+    current = a_worker("borea", engine=ENGINE, software=ours())
+    listed = text_of(viewer.get("/workers/"))
+    assert f"atlas runs another version than the farm, {ours()}" in listed
+    assert listed.count("another version") == 2, "in the sentence, and in the row of one"
+    page = text_of(viewer.get(f"/workers/{old.node_id}/"))
+    assert f"seederfarm 0.0.1 , not that of the farm: {ours()}" in page
+    assert "not that of the farm" not in text_of(viewer.get(f"/workers/{current.node_id}/"))
+    Worker.objects.filter(pk=old.pk).update(software="")
+    assert "another version" not in text_of(viewer.get("/workers/")), "it has not reported any"
 
 
 def test_copies_that_are_not_proven_come_first_and_then_those_that_grew(database: FarmDatabase) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 from pathlib import Path
 
+from farmwire.software import software
 from hypercore.dht.address import BootstrapNode
 from hypercore.dht.constants import BOOTSTRAP_NODES
 
@@ -152,15 +152,7 @@ def settings_from(
         port=port or UDP_PORT.value(environ),
         heartbeat=HEARTBEAT.value(environ),
         sample=WORKER_SAMPLE.value(environ),
-        software=_software(),
+        software=software(),
         metrics=metrics_from(environ),
         blind_peer=blind_peer_from(environ, enabled=blind_peer),
     )
-
-
-def _software() -> str:
-    """The version in heartbeats."""
-    try:
-        return f"seederfarm {version('seederfarm')}"
-    except PackageNotFoundError:
-        return "seederfarm"

@@ -6,7 +6,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -140,6 +139,7 @@ def _check_work(*, running: bool) -> Iterator[Finding]:
 
 
 def _check_workers() -> Iterator[Finding]:
+    from ...registry.drift import has_drifted, ours
     from ...registry.models import Worker
     from ...registry.reach import Reachability, reachability_of
 
@@ -158,8 +158,7 @@ def _check_workers() -> Iterator[Finding]:
     ]
     online = [worker for worker in members if worker.is_online(now)]
     cut_off = [w.name for w in online if reachability_of(w.engine) is Reachability.OFFLINE]
-    ours = f"seederfarm {version('seederfarm')}"
-    drifted = [f"{worker.name} ({worker.software})" for worker in online if worker.software != ours]
+    drifted = [f"{worker.name} ({worker.software})" for worker in online if has_drifted(worker)]
     for names, (of_one, of_several), hint in (
         (waiting, ("waits for approval", "wait for approval"), "`./farm worker approve NAME`"),
         (silent, ("is not heard", "are not heard"), "`seederfarm worker doctor` on that machine says why"),
@@ -170,7 +169,7 @@ def _check_workers() -> Iterator[Finding]:
         ),
         (
             drifted,
-            (f"runs another version than {ours}", f"run another version than {ours}"),
+            (f"runs another version than {ours()}", f"run another version than {ours()}"),
             "Run the command of `worker enroll` there again: it updates",
         ),
     ):

@@ -19,6 +19,9 @@ PAGE_ENTRIES = 1000
 MAX_PAGES = 1000
 """Pages of an assignment; bounds what a worker collects."""
 
+MAX_PEERS = 8
+"""Peers of an entry. Ours."""
+
 _MODULUS = 1 << 256
 
 
@@ -32,6 +35,15 @@ class AssignmentEntry(Message, frozen=True, kw_only=True):
     """0 is downloaded first, 9 last."""
     max_fork: Count | None = None
     """Highest fork of the writer that is followed. None: any."""
+    blind_peer: bool = False
+    """The worker's blind peer keeps it for a client, as the worker has reported (`blind_cores`)."""
+    seeded: bool = True
+    """Its engine seeds it. False: the worker only reports and proves what its blind peer keeps of it, and the
+    blind peer alone decides whether it is announced."""
+    announce: bool = True
+    """Its engine announces it. False: neither announced nor looked up."""
+    peers: Annotated[list[Key], Meta(max_length=MAX_PEERS)] = []
+    """Public keys of blind peers of other workers that have it, to fetch it from."""
 
 
 class AssignmentPage(Message, frozen=True, kw_only=True):
@@ -77,10 +89,18 @@ def _chunks(entries: list[AssignmentEntry]) -> Iterator[list[AssignmentEntry]]:
         yield entries[start : start + PAGE_ENTRIES]
 
 
-def entry_hash(key: str, kind: str | None, priority: int, max_fork: int | None = None) -> int:
+def entry_hash(entry: AssignmentEntry) -> int:
     """The number that an entry adds to the digest of its assignment."""
-    forks = "" if max_fork is None else f" {max_fork}"
-    return int.from_bytes(blake2b_256(f"{key} {kind or '-'} {priority}{forks}".encode()), "big")
+    text = f"{entry.key} {entry.kind or '-'} {entry.priority}"
+    if entry.max_fork is not None:
+        text += f" {entry.max_fork}"
+    if entry.blind_peer:
+        text += " blind_peer" if entry.seeded else " blind_peer only"
+    if not entry.announce:
+        text += " quiet"
+    if entry.peers:
+        text += f" from {' '.join(sorted(entry.peers))}"
+    return int.from_bytes(blake2b_256(text.encode()), "big")
 
 
 def entries_digest(entries: Iterable[AssignmentEntry]) -> str:
@@ -90,7 +110,7 @@ def entries_digest(entries: Iterable[AssignmentEntry]) -> str:
     The sum can be updated as entries are added and removed. It is no cryptographic commitment; the pages are
     signed.
     """
-    return f"{sum(entry_hash(e.key, e.kind, e.priority, e.max_fork) for e in entries) % _MODULUS:064x}"
+    return f"{sum(map(entry_hash, entries)) % _MODULUS:064x}"
 
 
 class AssignmentAssembler:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from .blind_cores import MAX_BLIND_CORES, BlindCore
 from .gaps import MAX_CORES, Gaps
 from .message import Count, Digest, Key, Kind, Message, Name, Seconds, Tags, Text
 from .tasks import Configure
@@ -230,3 +231,5 @@ class Report(Message, frozen=True, kw_only=True):
     served: Annotated[list[Served], Meta(max_length=MAX_SERVED)] = []
     peers: Annotated[list[PeerList], Meta(max_length=MAX_PEER_LISTS)] = []
     """Of watched drives."""
+    blind_cores: Annotated[list[BlindCore], Meta(max_length=MAX_BLIND_CORES)] = []
+    """What its blind peer keeps, or keeps no longer."""

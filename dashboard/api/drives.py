@@ -11,6 +11,7 @@ from django.utils import timezone
 from ninja import Path, Query, Router
 from pydantic import Field
 
+from seederfarm.registry.blind_clients import clients_of
 from seederfarm.registry.health_states import Health
 from seederfarm.registry.models import Drive, Event, Replica
 from seederfarm.registry.queries import whole_key
@@ -26,7 +27,16 @@ from .lists import page_of_copies, page_of_events
 from .paging import Order, PageOf, PageQuery, Text, in_order, whole
 from .peer_shapes import PeersShape
 from .problems import ProblemError
-from .shapes import CopyShape, DayShape, DriveDetail, DriveShape, EventShape, Kind, Offline
+from .shapes import (
+    ClientOfDriveShape,
+    CopyShape,
+    DayShape,
+    DriveDetail,
+    DriveShape,
+    EventShape,
+    Kind,
+    Offline,
+)
 
 router: Final = Router(tags=["drives"])
 
@@ -108,7 +118,7 @@ def drive_of(key: str, rows: QuerySet[Any] | None = None) -> Any:
 
 
 def detail_of(key: str) -> DriveDetail:
-    """Return a drive with what only its own address shows. Eight queries at most."""
+    """Return a drive with what only its own address shows. Nine queries at most."""
     now = timezone.now()
     drive = drive_of(key, _complete())
     verdict = verdict_of(drive, now)
@@ -117,6 +127,7 @@ def detail_of(key: str) -> DriveDetail:
         **{**DriveShape.values(drive), "state": verdict.health},
         offline=Offline.of(verdict, now),
         sources=names,
+        clients=[ClientOfDriveShape(**client._asdict()) for client in clients_of(drive)],
         added_manually=drive.added_manually,
     )
 

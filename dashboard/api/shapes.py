@@ -220,11 +220,19 @@ class CopyShape(BaseModel):
         )
 
 
+class ClientOfDriveShape(BaseModel):
+    """A client of a blind peer that has the drive kept: its owner."""
+
+    key: str = Field(description="Public key of the client, z-base-32.")
+    worker: str = Field(description="Worker whose blind peer keeps it.")
+
+
 class DriveDetail(DriveShape):
     """A drive with what only its own address shows."""
 
     offline: Offline
     sources: list[str] = Field(description="Names of the sources that list it.")
+    clients: list[ClientOfDriveShape] = Field(description="Clients of blind peers that have it kept.")
     added_manually: bool
 
 

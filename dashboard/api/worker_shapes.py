@@ -49,6 +49,16 @@ class MirrorShape(BaseModel):
     clients: int = Field(description="Apps that have named a core first.")
 
 
+class ClientShape(BaseModel):
+    """A client of the farm's blind peers."""
+
+    key: str = Field(description="Its public key, z-base-32.")
+    cores: int = Field(description="Cores that are registered for it.")
+    bytes: int = Field(description="Bytes of their stored blocks.")
+    active_at: datetime | None = Field(description="When it, or a reader, last used one of them.")
+    refused_at: datetime | None = Field(description="When it last named more cores than it may.")
+
+
 class Engine(BaseModel):
     """As last reported."""
 

@@ -11,6 +11,7 @@ from ninja import Path, Query, Router
 from pydantic import Field
 
 from seederfarm.registry import services
+from seederfarm.registry.blind_clients import clients_with_use
 from seederfarm.registry.mirrors import mirrors
 from seederfarm.registry.models import Replica, Worker
 from seederfarm.registry.models.access import Scope
@@ -26,14 +27,14 @@ from .lists import page_of_copies
 from .paging import Order, PageOf, PageQuery, Text, in_order
 from .problems import ProblemError
 from .shapes import CopyShape
-from .worker_shapes import Drain, Engine, Host, MirrorShape, WorkerDetail, WorkerShape
+from .worker_shapes import ClientShape, Drain, Engine, Host, MirrorShape, WorkerDetail, WorkerShape
 
 router: Final = Router(tags=["workers"])
 
 WorkerId = Annotated[Text, Path(description="Its id, or its name.", max_length=100)]
 CHANGE: Final = BearerToken(Scope.WORKERS, "registry.change_worker")
 MAX_MIRRORS: Final = 1000
-"""Blind peers in an answer. Ours."""
+"""Blind peers, and clients of theirs, in an answer. Ours."""
 BY_NAME: Final = Order("name", "name", str, down=False)
 
 
@@ -71,6 +72,12 @@ def list_workers(request: HttpRequest, query: Query[WorkerQuery]) -> Any:
 def list_mirrors(request: HttpRequest) -> Any:
     """List the blind peers whose keys apps may name. The first ones are of different zones."""
     return [mirror._asdict() for mirror in mirrors(timezone.now())[:MAX_MIRRORS]]
+
+
+@router.get("/mirrors/clients", response=list[ClientShape], auth=READ)
+def list_clients(request: HttpRequest) -> Any:
+    """List the clients of blind peers, those with most cores first."""
+    return [client._asdict() for client in clients_with_use(MAX_MIRRORS)]
 
 
 def detail_of(text: str) -> WorkerDetail:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from seederfarm.registry.blind_clients import ClientUse, clients_with_use
 from seederfarm.registry.drift import has_drifted, ours
 from seederfarm.registry.growth import growths
 from seederfarm.registry.mirrors import Mirror, mirror_of
@@ -29,6 +30,8 @@ WRONG: Final = {
 COPIES: Final = 25
 """Copies that a worker's page lists: those first that are not complete."""
 EVENTS: Final = 20
+CLIENTS: Final = 10
+"""Clients of its blind peer that a worker's page lists. Ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class WorkerPage:
     """None: not reported, or the worker is not heard."""
     mirror: Mirror | None
     """Its blind peer, if it is one."""
+    clients: list[ClientUse]
+    """The clients of it with most cores."""
 
 
 def listed(now: datetime, *, retired: bool) -> WorkerList:
@@ -108,7 +113,7 @@ def listed(now: datetime, *, retired: bool) -> WorkerList:
 
 
 def one(worker: Any, now: datetime) -> WorkerPage:
-    """Return the data of the page of a worker with its load. Six queries; that of a drain once a minute."""
+    """Return the data of the page of a worker with its load. Seven queries; that of a drain once a minute."""
     row = _row(worker, growths({worker.pk: worker.used_bytes}, now).get(worker.pk), now)
     # First which, then what they are: else the drives of all copies are read to sort them
     order = ("proven", "-grew_at", "-pk")
@@ -123,6 +128,7 @@ def one(worker: Any, now: datetime) -> WorkerPage:
         drain=recent_progress(worker.pk) if moves else None,
         reach=None if row.is_stale else reach_of(worker.engine),
         mirror=mirror_of(worker, now),
+        clients=clients_with_use(CLIENTS, worker),
     )
 
 

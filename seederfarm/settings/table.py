@@ -311,6 +311,14 @@ class FarmSettings:
         "How long the coarsest samples of the charts are kept. Finer ones are deleted sooner.",
     )
 
+    blind_peer_replicas: int = _setting(
+        "SEEDERFARM_BLIND_PEER_REPLICAS",
+        readers.whole(min_value=1, max_value=100),
+        1,
+        "Number of copies of a core that a client has a worker's blind peer keep: with 2, another worker "
+        "fetches it from the first. Applies to cores named from then on.",
+    )
+
     public_url: str = _setting(
         "SEEDERFARM_PUBLIC_URL",
         env.public_url,

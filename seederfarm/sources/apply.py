@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from seederfarm.registry.models import Drive, Source, SourceEntry
 from seederfarm.registry.models.history import Severity
-from seederfarm.registry.services.keys import Listed, add_listed
+from seederfarm.registry.services.keys import Listed, add_listed, wants_changed
 from seederfarm.registry.services.log import count_of, has_room, record_event
 from seederfarm.registry.services.sources import drop, release_held, show_held
 from seederfarm.registry.sql import batches
@@ -272,6 +272,7 @@ def _add(source: Source, new: list[Entry], at: datetime) -> int:
         for drive in (*result.added, *result.existing)
     ]
     SourceEntry.objects.bulk_create(rows, batch_size=500)
+    wants_changed(drive.pk for drive in result.existing)
     return len(result.added) + unwanted
 
 

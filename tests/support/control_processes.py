@@ -120,13 +120,14 @@ class WorkersOf:
         self._tokens: dict[str, str] = {}
         self.running: dict[str, WorkerProcess] = {}
 
-    def start(self, *names: str, heartbeat: float = 1.0) -> None:
-        """Again, with what it kept, where it ran before."""
+    def start(self, *names: str, heartbeat: float = 1.0, options: Sequence[str] = ()) -> None:
+        """Again, with what it kept, where it ran before. `options`: further ones of the
+        command."""
         for name in names:
             if name not in self._tokens:
                 (line,) = self._home.lines("worker", "enroll", "--name", name)
                 self._tokens[name] = line["token"]
-            arguments = ("--name", name, "--join", self._tokens[name])
+            arguments = ("--name", name, "--join", self._tokens[name], *options)
             self.running[name] = WorkerProcess(
                 self._place / f"worker-{name}", *arguments, bootstrap=self._bootstrap, heartbeat=heartbeat
             )

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from farmwire import tasks
-from farmwire.assignment import AssignmentAssembler, AssignmentPage
+from farmwire.assignment import Assignment, AssignmentAssembler, AssignmentPage
 from farmwire.audit import Answer, Challenge
 from farmwire.envelope import node_id, open_envelope
 from farmwire.message import decode, to_builtins
@@ -59,7 +59,9 @@ class Agent:
         """Connections to the broker since the start."""
         self.reported_at: float | None = None
         """When the broker last took a heartbeat, Unix time. None: not yet."""
-        self.reports = PendingReports(state, heartbeat=self.heartbeat)
+        self.reports = PendingReports(
+            state, heartbeat=self.heartbeat, blind_peer=settings.blind_peer is not None
+        )
         self.retired = threading.Event()
         """Set when control ends the membership."""
         self._lock = self.reports.lock
@@ -92,7 +94,7 @@ class Agent:
         if saved := self.state.get("configure"):
             self._order = decode(json.loads(saved), Configure)
         with self._lock:
-            self.reports.replicas.assign(entry.key for entry in self.state.assignment().entries)
+            self._assign(self.state.assignment())
         for shard in self.shards:
             shard.start()
         self._sampler.start()
@@ -170,16 +172,34 @@ class Agent:
             assignment = self._assembler.add(page)
             if assignment is None or not self.state.replace_assignment(assignment, time.time()):
                 return
-            self._shard_map.place(entry.key for entry in assignment.entries)
-            self.reports.replicas.assign(entry.key for entry in assignment.entries)
+            self._shard_map.place(entry.key for entry in assignment.entries if entry.seeded)
+            self._assign(assignment)
         log.info("assignment %d: %d keys", assignment.version, len(assignment.entries))
         for shard in self.shards:
             self._sync(shard)
         self.reports.wake.set()
 
+    def _assign(self, assignment: Assignment) -> None:
+        replicas, blind_cores = self.reports.replicas, self.reports.blind_cores
+        released = blind_cores.assign(assignment.entries)
+        replicas.assign(entry.key for entry in assignment.entries)
+        for key in released:  # no engine is asked to delete them: they are the blind peer's
+            replicas.removed(key)
+        self._record_blind_cores()
+
+    def _record_blind_cores(self, keys: list[str] | None = None) -> None:
+        if not self.paused:
+            for status in self.reports.blind_cores.statuses(keys):
+                self.reports.replicas.record(status)
+
+    def _engine_of(self, key: str) -> int:
+        """The first engine is the blind peer."""
+        with self._lock:
+            return 0 if self.reports.blind_cores.is_only_kept(key) else self._shard_map.of(key)
+
     def _on_challenge(self, challenge: Challenge) -> None:
         if not self.paused:  # a paused engine has no keys, and would answer that the copy is missing
-            self._challenges.add(self._shard_map.of(challenge.key), challenge)
+            self._challenges.add(self._engine_of(challenge.key), challenge)
 
     def _ask(self, engine: int, challenge: Challenge) -> None:
         with self._syncing[engine]:  # not between portions of what it keeps
@@ -193,6 +213,7 @@ class Agent:
             self.state.set(configure=json.dumps(to_builtins(self._order)))
             if self.paused:
                 self.reports.replicas.rest()
+            self._record_blind_cores()
         for shard in self.shards:
             self._configure(shard)
             self._sync(shard)
@@ -244,7 +265,9 @@ class Agent:
     def _sync(self, shard: Shard) -> None:
         assignment = self.state.assignment()
         entries = [
-            to_builtins(entry) for entry in assignment.entries if self._shard_map.of(entry.key) == shard.index
+            to_builtins(entry)
+            for entry in assignment.entries
+            if entry.seeded and self._shard_map.of(entry.key) == shard.index
         ]
         drop = [key for key in self.state.removals() if self._shard_map.of(key) == shard.index]
         if self.paused:
@@ -260,6 +283,13 @@ class Agent:
         match fields.get("event"):
             case "status":
                 self._on_status(fields["keys"])
+            case "blind_cores":
+                with self._lock:
+                    self.reports.blind_cores.take_line(
+                        fields["cores"], first=fields["first"], more=fields["more"]
+                    )
+                    self._record_blind_cores([core["key"] for core in fields["cores"]])
+                self.reports.wake.set()
             case "engine":
                 self._sampler.count(shard, fields)
             case "served":
@@ -325,7 +355,7 @@ class Agent:
         keys = [
             entry.key
             for entry in self.state.assignment().entries
-            if self._shard_map.of(entry.key) == shard.index
+            if self._engine_of(entry.key) == shard.index
         ]
         with self._lock:
             self.reports.replicas.expire(

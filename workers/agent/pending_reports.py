@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 
 from farmwire.audit import Answer
+from farmwire.blind_cores import MAX_BLIND_CORES, BlindCore
 from farmwire.message import MAX_COUNT
 from farmwire.report import MAX_EVENTS, MAX_REPLICAS, MAX_SAMPLES, Heartbeat, Report, WorkerEvent
 from farmwire.traffic import MAX_PEER_LISTS, MAX_SERVED, MAX_WATCHED, PeerList, Served
 
 from ..state import State
+from .blind_cores import BlindCores
 from .repeats import Repeats
 from .replica_tracker import ReplicaTracker
 from .spread import Spread
@@ -39,16 +41,17 @@ class Batch:
 
 
 class PendingReports:
-    """Any thread may call any method; `replicas` may be used under `lock` alone.
+    """Any thread may call any method; `replicas` and `blind_cores` may be used under `lock` alone.
 
-    `heartbeat` returns the state of the worker.
+    `heartbeat` returns the state of the worker; `blind_peer`: the worker is one.
     """
 
-    def __init__(self, state: State, *, heartbeat: Callable[[], Heartbeat]) -> None:
+    def __init__(self, state: State, *, heartbeat: Callable[[], Heartbeat], blind_peer: bool = False) -> None:
         self.lock = threading.RLock()
         self.wake = threading.Event()
         """Set when there is something to send."""
         self.replicas = ReplicaTracker()
+        self.blind_cores = BlindCores(enabled=blind_peer)
         self._served: dict[str, int] = {}
         """Bytes served by key that were not reported yet. They are lost with this process."""
         self._peers: dict[str, PeerList] = {}
@@ -56,7 +59,7 @@ class PendingReports:
         self.answers: deque[Answer] = deque(maxlen=MAX_ANSWERS)
         self._state = state
         self._heartbeat = heartbeat
-        self._spread = Spread()
+        self._spread, self._blind_spread = Spread(), Spread()
         self._repeats = Repeats()
         self._reported_all_at = time.monotonic()
 
@@ -101,6 +104,10 @@ class PendingReports:
             self._spread.begin(
                 self.replicas.again, seconds=seconds, first=MAX_REPLICAS, now=self._reported_all_at
             )
+            self.blind_cores.report_all()
+            self._blind_spread.begin(
+                self.blind_cores.again, seconds=seconds, first=MAX_BLIND_CORES, now=self._reported_all_at
+            )
         self.wake.set()
 
     def next_batch(self, *, with_heartbeat: bool, share: float = 1.0, quiet: bool = False) -> Batch | None:
@@ -118,11 +125,12 @@ class PendingReports:
             limit = max(1, int(MAX_REPLICAS * share))
             replicas = self.replicas.take(limit, again=self._spread.budget(now))
             self._spread.used(before - self.replicas.again)
+            blind_cores = self._take_blind_cores(max(1, int(MAX_BLIND_CORES * share)), now)
             served = self._take_served(max(1, int(MAX_SERVED * share)))
             peers = [self._peers.pop(key) for key in list(self._peers)[: max(1, int(MAX_PEER_LISTS * share))]]
         samples = self._state.samples(max(1, int(MAX_SAMPLES * share)))
         events = self._state.events(max(1, int(MAX_EVENTS * share)))
-        if not (with_heartbeat or replicas or samples or events or served or peers):
+        if not (with_heartbeat or replicas or samples or events or served or peers or blind_cores):
             return None
         report = Report(
             heartbeat=self._heartbeat() if with_heartbeat else None,
@@ -131,8 +139,15 @@ class PendingReports:
             events=[event for _, event in events],
             served=served,
             peers=peers,
+            blind_cores=blind_cores,
         )
         return Batch(report, [number for number, _ in samples], [number for number, _ in events])
+
+    def _take_blind_cores(self, limit: int, now: float) -> list[BlindCore]:
+        before = self.blind_cores.again
+        found = self.blind_cores.take(limit, again=self._blind_spread.budget(now))
+        self._blind_spread.used(before - self.blind_cores.again)
+        return found
 
     def _take_served(self, limit: int) -> list[Served]:
         keys = list(islice(self._served, limit))
@@ -147,5 +162,6 @@ class PendingReports:
         """Keep a batch that was not sent, to send it again."""
         with self.lock:
             self.replicas.requeue(batch.report.replicas)
+            self.blind_cores.requeue(batch.report.blind_cores)
             for served in batch.report.served:  # peers are listed again in a moment
                 self._served[served.key] = self._served.get(served.key, 0) + served.bytes

@@ -18,7 +18,7 @@ class ShardMap:
     def __init__(self, state: State, shards: int) -> None:
         self._state = state
         self._shards = shards
-        known = [entry.key for entry in state.assignment().entries] + state.removals()
+        known = [entry.key for entry in state.assignment().entries if entry.seeded] + state.removals()
         self._homes = state.homes()
         here = {self._homes[key] for key in known if key in self._homes}
         self.engines = sorted(here.union(range(shards)))

@@ -31,7 +31,7 @@ from .seeds.seed import Seed
 from .seeds.served import ServedCounter
 from .seeds.stage import Stage
 from .seeds.table import SeedSlot, SeedTable, TableTotals, WarmSeed
-from .seeds.topic import TopicSubscription
+from .seeds.topic import NoTopic, TopicSubscription
 from .settings.key_list import Wanted
 from .settings.settings import EngineSettings, LimitSettings
 
@@ -192,7 +192,7 @@ class Engine:
 
     def _add(self, wanted: Wanted) -> None:
         key = wanted.key
-        cold = load_cold(wanted, self._cores.stored)
+        cold = load_cold(wanted, self._cores.stored) if wanted.announce else None
         if cold is not None and any(self._cores.has_conflict(core.key) for core in cold.cores):
             cold = None  # a conflict is emitted at each start
         if cold is not None and cold.kind is Kind.CORE and self.settings.encryption_keys:
@@ -202,13 +202,7 @@ class Engine:
         state: WarmSeed | Cold = self._warmed(wanted) if cold is None else cold
         # Spread by key, so that lookups do not start all at once.
         try:
-            topic = TopicSubscription(
-                self._swarm,
-                discovery_key(key),
-                announce=self.settings.announce,
-                spread=int.from_bytes(key[:2], "big") / 0x10000,
-                resting=cold is not None,
-            )
+            topic = self._subscribe(key, resting=cold is not None) if wanted.announce else NoTopic()
         except BaseException:
             if isinstance(state, WarmSeed):
                 self._release(key, state.seed)
@@ -221,6 +215,15 @@ class Engine:
                 self._events.emit(event)
             self._mark_synced(key)
         self._changed.add(key)
+
+    def _subscribe(self, key: bytes, *, resting: bool) -> TopicSubscription[Any]:
+        return TopicSubscription(
+            self._swarm,
+            discovery_key(key),
+            announce=self.settings.announce,
+            spread=int.from_bytes(key[:2], "big") / 0x10000,
+            resting=resting,
+        )
 
     def _warmed(self, wanted: Wanted, resting: Cold | None = None) -> WarmSeed:
         key = wanted.key
@@ -322,7 +325,7 @@ class Engine:
             return
         self._reviews.soon(key)
 
-    def _make_cold(self, key: bytes, warm: WarmSeed, topic: TopicSubscription[Any]) -> None:
+    def _make_cold(self, key: bytes, warm: WarmSeed, topic: TopicSubscription[Any] | NoTopic) -> None:
         cold = warm.seed.put_away()
         self._release(key, warm.seed)
         topic.rest()
@@ -448,7 +451,7 @@ class Engine:
             self._reviews.at(key, at)
 
     def _step_stage(
-        self, key: bytes, warm: WarmSeed, topic: TopicSubscription[Any], now: float
+        self, key: bytes, warm: WarmSeed, topic: TopicSubscription[Any] | NoTopic, now: float
     ) -> float | None:
         """Make a complete key rest, then cold. Returns the time of the next call at the latest, or None."""
         seed, stage_machine = warm.seed, warm.stage_machine

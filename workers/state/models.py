@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Float, Integer, String, Text
+from sqlalchemy import Boolean, Float, Integer, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -28,6 +28,11 @@ class Entry(Base):
     kind: Mapped[str | None] = mapped_column(String(10))
     priority: Mapped[int] = mapped_column(Integer)
     max_fork: Mapped[int | None] = mapped_column(Integer)
+    blind_peer: Mapped[bool] = mapped_column(Boolean)
+    seeded: Mapped[bool] = mapped_column(Boolean)
+    announce: Mapped[bool] = mapped_column(Boolean)
+    peers: Mapped[str] = mapped_column(Text)
+    """Hex, with spaces between."""
 
 
 class PendingRemoval(Base):

@@ -193,6 +193,10 @@ class State:
                     kind=row.kind,  # type: ignore[arg-type]
                     priority=row.priority,
                     max_fork=row.max_fork,
+                    blind_peer=row.blind_peer,
+                    seeded=row.seeded,
+                    announce=row.announce,
+                    peers=row.peers.split(),
                 )
                 for row in session.scalars(select(Entry))
             ]
@@ -211,20 +215,21 @@ class State:
         return self.get("assignment_digest") or entries_digest([])
 
     def replace_assignment(self, assignment: Assignment, now: float) -> bool:
-        """Store a new assignment and record which keys to remove: none, if it is the first one of this farm.
-        False: it is older than the current one."""
+        """Store a new assignment and record which keys to remove: none, if it is the first one of this farm,
+        and none that only a blind peer keeps. False: it is older than the current one."""
 
         def work(session: Session) -> bool:
             first = session.get(KeyValue, "assignment_version") is None
             if assignment.version < _version(session):
                 return False
-            wanted = {entry.key for entry in assignment.entries}
-            had = () if first else session.scalars(select(Entry.key))
+            wanted = {entry.key for entry in assignment.entries if entry.seeded}
+            had = () if first else session.scalars(select(Entry.key).where(Entry.seeded))
             gone = [key for key in had if key not in wanted]
             pending = set(session.scalars(select(PendingRemoval.key)))
             session.execute(delete(Entry))
             if assignment.entries:
-                session.execute(insert(Entry), [to_builtins(entry) for entry in assignment.entries])
+                rows = [to_builtins(entry) | {"peers": " ".join(entry.peers)} for entry in assignment.entries]
+                session.execute(insert(Entry), rows)
             session.add_all(PendingRemoval(key=key, since=now) for key in gone if key not in pending)
             for key in pending & wanted:
                 session.execute(delete(PendingRemoval).where(PendingRemoval.key == key))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from django.conf import settings
 from django.db import transaction
@@ -16,10 +16,10 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from msgspec.structs import replace
 
-from farmwire.assignment import Assignment, AssignmentEntry
+from farmwire.assignment import MAX_PEERS, Assignment, AssignmentEntry
 from farmwire.message import Kind
 from farmwire.tasks import CONFIGURE, REFRESH, RETIRE, SYNC_ASSIGNMENT, Configure, Limit, Refresh, Retire
-from seederfarm.registry.models import AssignmentState, Replica, Worker
+from seederfarm.registry.models import AssignmentState, BlindCore, Replica, SourceEntry, Worker
 from seederfarm.registry.sql import batches
 
 from . import outbox
@@ -62,11 +62,58 @@ def build(worker_id: int, version: int) -> Assignment:
     """Build the assignment from the desired replicas."""
     rows = Replica.objects.filter(worker_id=worker_id, desired=True).order_by("drive_id")
     found = rows.values_list("drive__key", "drive__kind", "drive__priority", "drive__max_fork")
+    named = _named_by_clients(worker_id)
     entries = [
-        AssignmentEntry(key=key, kind=cast("Kind | None", kind or None), priority=priority, max_fork=max_fork)
+        AssignmentEntry(
+            key=key,
+            kind=cast("Kind | None", kind or None),
+            priority=priority,
+            max_fork=max_fork,
+            **named.get(key, {}),
+        )
         for key, kind, priority, max_fork in found.iterator(chunk_size=5000)
     ]
     return Assignment(version=version, entries=entries)
+
+
+def _named_by_clients(worker_id: int) -> dict[str, dict[str, Any]]:
+    """The fields of entries of what clients have blind peers keep, by key. What neither a person nor a source
+    wants is not announced, so that copies are fetched from the blind peers of workers that have it."""
+    here = BlindCore.objects.filter(drive__replicas__worker=worker_id, drive__replicas__desired=True)
+    listed = Exists(SourceEntry.objects.filter(drive=OuterRef("drive")))
+    rows = here.values_list("drive__key", "worker_id", "drive__added_manually", listed)
+    kept: dict[str, bool] = {}
+    wanted: dict[str, bool] = {}
+    for key, keeper, is_manual, is_listed in rows:
+        kept[key] = kept.get(key, False) or keeper == worker_id
+        wanted[key] = is_manual or is_listed
+    peers = _holders(worker_id, [key for key in kept if not (kept[key] or wanted[key])])
+    return {
+        key: {
+            "blind_peer": kept[key],
+            "seeded": wanted[key] or not kept[key],
+            "announce": wanted[key],
+            "peers": peers.get(key, [])[:MAX_PEERS],
+        }
+        for key in kept
+    }
+
+
+def _holders(worker_id: int, keys: list[str]) -> dict[str, list[str]]:
+    """Public keys of the blind peers of other workers that have copies of these drives, by key."""
+    if not keys:
+        return {}
+    blind_peers = Worker.objects.filter(state__in=TALKING, engine__blind_peer__isnull=False)
+    known = {
+        pk: numbers["key"] for pk, numbers in blind_peers.values_list("pk", "engine__blind_peer") if numbers
+    }
+    found: dict[str, list[str]] = {}
+    for some in batches(keys, 1000):
+        copies = Replica.objects.filter(drive__key__in=some, desired=True, worker__in=known.keys())
+        others = copies.exclude(worker=worker_id).order_by("worker_id")
+        for key, other in others.values_list("drive__key", "worker_id"):
+            found.setdefault(key, []).append(known[other])
+    return found
 
 
 def send_assignment(worker_id: int, now: datetime | None = None) -> Assignment | None:

@@ -24,8 +24,14 @@ CHUNK: Final = 20_000
 """Rows fetched at once."""
 ID_BATCH: Final = 10_000
 """Primary keys in one condition."""
-PINS: Final = Drive.pinned_workers.through._meta.db_table
-"""Which drives are pinned to which workers."""
+PINS: Final = (
+    f"(SELECT drive_id, worker_id FROM {Drive.pinned_workers.through._meta.db_table} "
+    "UNION SELECT b.drive_id, b.worker_id FROM registry_blindcore b "
+    "JOIN registry_drive d ON d.id = b.drive_id WHERE NOT d.added_manually "
+    "AND NOT EXISTS (SELECT 1 FROM registry_sourceentry s WHERE s.drive_id = b.drive_id))"
+)
+"""Which drives are pinned to which workers: by people, and what only clients of blind peers want to the
+workers where they want it."""
 
 _NOTHING: Final[frozenset[Any]] = frozenset()
 _KEPT: Final = "t.state <> 'paused'"

@@ -34,6 +34,7 @@ from ..messaging import assignments, outbox
 from ..messaging.inbox import Received, receive, reject_malformed
 from ..messaging.task_names import ControlTask
 from . import traffic
+from .blind_cores import blind_cores
 from .observed import Current, Update, observe, time_of
 
 ARRIVAL_RESOLUTION: Final = timedelta(seconds=60)
@@ -92,6 +93,8 @@ def apply_report(worker: Worker, report: Report, now: datetime) -> IngestResult:
         samples.record(worker.pk, report.samples, now)
     if report.served:
         traffic.served(worker, report.served, now)
+    if report.blind_cores:
+        blind_cores(worker, report.blind_cores, now)
     if report.peers:
         traffic.peers(worker, report.peers, now)
     if report.events:

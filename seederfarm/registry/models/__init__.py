@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .access import ApiToken, EnrolmentToken
 from .alerting import AlertChannel, AlertDelivery, AlertRule, AlertSilence, AlertWatch
+from .blind import BlindClient, BlindCore
 from .drive import Drive, Tag
 from .history import Alert, AuditEntry, Event, Sample
 from .peers import CopyPeers
@@ -26,6 +27,8 @@ __all__ = [
     "ApiToken",
     "AssignmentState",
     "AuditEntry",
+    "BlindClient",
+    "BlindCore",
     "Challenge",
     "ControlPulse",
     "CopyPeers",

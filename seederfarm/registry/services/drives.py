@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final, NamedTuple
 
 from django.conf import settings
@@ -13,12 +12,12 @@ from django.db import models, transaction
 from django.db.models import Case, Count, Exists, F, Max, OuterRef, Q, When
 from django.utils import timezone
 
-from .. import signals, stored_health
-from ..models import Alert, AssignmentState, Drive, Event, Replica
+from .. import stored_health
+from ..models import Alert, Drive, Event, Replica
 from ..models.history import FORK_ALERT, Severity
 from ..queries import expired
 from ..sql import batches
-from .keys import announce
+from .keys import announce, assignments_changed
 from .log import NAMED, Actor, count_of, record_audit, record_event
 
 Drives = models.QuerySet[Drive] | Iterable[Drive]
@@ -139,9 +138,7 @@ def forks_decided(ids: Sequence[int]) -> None:
     stored_health.changed(ids)
     holding = Replica.objects.filter(drive_id__in=ids, desired=True)
     workers = list(holding.order_by("worker_id").values_list("worker_id", flat=True).distinct())
-    # If the message is lost, the next heartbeat finds the digest missing
-    AssignmentState.objects.filter(worker_id__in=workers).update(version=F("version") + 1, digest="")
-    transaction.on_commit(partial(signals.workers_changed.send, sender=Drive, ids=workers))
+    assignments_changed(workers)
 
 
 def set_priority(drives: Drives, priority: int, actor: Actor) -> int:

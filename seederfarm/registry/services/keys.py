@@ -8,12 +8,13 @@ from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 
 from hypercore.errors import KeyFormatError
 from workers.engine.settings.key_list import Skipped, parse_line
 
 from .. import signals, stored_health
-from ..models import Drive, PlanState, Tag
+from ..models import AssignmentState, BlindCore, Drive, PlanState, Tag
 from ..models.fields import clean_tags
 from ..sql import batches
 from .log import Actor, count_of, record_audit, user_of
@@ -184,8 +185,25 @@ def mark_added_manually(drives: Sequence[Drive]) -> None:
     for batch in batches(drives):
         rows = Drive.objects.filter(pk__in=[drive.pk for drive in batch], added_manually=False)
         rows.update(added_manually=True)
+    wants_changed(drive.pk for drive in drives if not drive.added_manually)
     for drive in drives:
         drive.added_manually = True
+
+
+def wants_changed(drives: Iterable[int]) -> None:
+    """A person or a source wants these drives, too: workers then seed what their blind peers alone kept."""
+    ids = list(drives)
+    workers = BlindCore.objects.filter(drive_id__in=ids).values_list("worker_id", flat=True)
+    assignments_changed(sorted(set(workers)))
+
+
+def assignments_changed(workers: Sequence[int]) -> None:
+    """The entries of these workers' assignments changed, if not their keys. Call it in a transaction."""
+    if workers:
+        # If the message is lost, the next heartbeat finds the digest missing
+        states = AssignmentState.objects.filter(worker_id__in=workers)
+        states.update(version=F("version") + 1, digest="")
+        transaction.on_commit(partial(signals.workers_changed.send, sender=Drive, ids=list(workers)))
 
 
 def _tag(drives: Sequence[Drive], names: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from .. import signals, stored_health
 from ..models import Drive, Replica, Worker
 from ..worker_states import STATE_AFTER, WorkerAction, states_before
+from .blind_cores import unregister_all
 from .copies import below_minimum_without, last_copies_on, lock_copies
 from .keys import announce
 from .log import Actor, count_of, record_audit, record_event
@@ -124,6 +125,7 @@ def retire(workers: Workers, actor: Actor, *, force: bool = False, confirmed: bo
                 actor, "worker.retire", text, target=row.node_id, data={"force": force, "copies": count}
             )
             record_event("worker.retired", text, worker=row)
+            unregister_all(row, row.retired_at)
             _announce([row.pk])
             announce(ids)
             retired += 1

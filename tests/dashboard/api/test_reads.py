@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -15,10 +16,13 @@ from dashboard.api.paging import MAX_PAGE
 from hypercore.keys import encode_key
 from seederfarm.registry import services
 from seederfarm.registry.models import Alert, Drive, Event, Source, Worker
+from seederfarm.registry.services.blind_cores import Kept, register
 
-from ...seederfarm.registry.factories import key_of, make_drive
-from ..farm import a_copy, a_drive, a_worker, populate
+from ...seederfarm.registry.factories import key_of, make_drive, make_replica
+from ..farm import a_copy, a_drive, a_worker, populate, text_of
 from .client import ApiClient
+
+BLIND_PEER = {"key": key_of("mirror"), "cores": 3, "bytes": 5, "clients": 1, "announced": 0}
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -31,7 +35,18 @@ def addresses() -> list[str]:
     drive, worker = Drive.objects.get(label="Coastal Field Recordings"), Worker.objects.get(name="fra")
     one = [f"drives/{drive.z32}", f"workers/{worker.node_id}"]
     below = [f"{address}/copies" for address in one]
-    lists = ["farm", "drives", "workers", "mirrors", "sources", "sources/lists", "alerts", "events", "audit"]
+    lists = [
+        "farm",
+        "drives",
+        "workers",
+        "mirrors",
+        "mirrors/clients",
+        "sources",
+        "sources/lists",
+        "alerts",
+        "events",
+        "audit",
+    ]
     return [*lists, *one, *below, f"{one[0]}/events", f"{one[0]}/peers"]
 
 
@@ -136,8 +151,7 @@ def test_drives_are_filtered(reader: ApiClient, query: dict[str, str], found: li
 
 
 def test_blind_peers_are_listed_with_the_keys_for_apps(reader: ApiClient) -> None:
-    numbers = {"key": key_of("mirror"), "cores": 3, "bytes": 5, "clients": 1, "announced": 0}
-    a_worker("mirror", zone="attic", engine={"running": True, "blind_peer": numbers})
+    a_worker("mirror", zone="attic", engine={"running": True, "blind_peer": BLIND_PEER})
     a_worker("other", engine={"running": True, "blind_peer": None})
     (found,) = reader("GET", "mirrors").body
     assert found == {
@@ -149,6 +163,25 @@ def test_blind_peers_are_listed_with_the_keys_for_apps(reader: ApiClient) -> Non
         "bytes": 5,
         "clients": 1,
     }
+
+
+def test_clients_of_blind_peers_are_listed_and_own_what_they_have_kept(
+    reader: ApiClient, viewer: Client
+) -> None:
+    worker, now = a_worker("mirror", engine={"running": True, "blind_peer": BLIND_PEER}), timezone.now()
+    register(worker, [Kept(key_of(name), key_of("app"), active_at=now) for name in "ab"], now)
+    register(worker, [Kept(key_of("c"), key_of("other app"))], now)
+    make_replica(Drive.objects.get(key=key_of("a")), worker, have_bytes=70)
+    app = encode_key(bytes.fromhex(key_of("app")))
+    first, second = reader("GET", "mirrors/clients").body
+    assert (first["key"], first["cores"], first["bytes"], first["refused_at"]) == (app, 2, 70, None)
+    assert first["active_at"] is not None and (second["cores"], second["active_at"]) == (1, None)
+    drive = reader.get(f"drives/{key_of('a')}")
+    assert (drive["clients"], drive["sources"]) == ([{"key": app, "worker": "mirror"}], [])
+    page = text_of(viewer.get(f"/drives/{key_of('a')}/", follow=True))
+    assert "Owner client" in page and "From blind peer mirror" in page
+    assert f"{app[:6]}…{app[-6:]}" in page
+    assert "2 cores, 70 B" in text_of(viewer.get(f"/workers/{worker.node_id}/"))
 
 
 def test_a_worker_is_found_by_its_id_too(reader: ApiClient) -> None:

@@ -26,6 +26,22 @@ from .farms import SETTINGS, Farm, published, scenario
 
 
 @scenario
+async def test_a_key_that_is_not_announced_joins_no_topic_and_follows_peers_that_are_connected() -> None:
+    writer = Writer()
+    writer.append(b"1", b"2")
+    theirs = published(writer)
+    async with Farm() as farm:
+        farm.engine.add([Wanted(writer.key, Kind.CORE, announce=False)])
+        farm.connect(theirs)
+        await farm.until(lambda: bool(farm.synced(writer.key)))
+        writer.append(b"3")
+        await farm.until(lambda: len(farm.synced(writer.key)) == 2)
+        assert farm.swarm.topics == {}
+        assert await farm.engine.remove(writer.key)
+    await theirs.close()
+
+
+@scenario
 async def test_a_core_is_downloaded_reported_and_served_after_the_peer_has_gone() -> None:
     writer = Writer()
     writer.append(*(b"%d" % number for number in range(300)))

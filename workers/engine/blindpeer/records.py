@@ -223,6 +223,11 @@ class RecordTable:
     def get(self, key: bytes) -> Record | None:
         return self._records.get(key)
 
+    def announces(self, key: bytes) -> bool:
+        """Whether a client has this core announced."""
+        record = self._records.get(key)
+        return record is not None and record.announce
+
     def referrer(self, name: bytes) -> bytes | None:
         """The referrer with that discovery key."""
         return self._group_names.get(name)

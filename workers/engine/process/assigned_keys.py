@@ -15,17 +15,37 @@ from ..settings.key_list import Wanted
 KEYS_A_PORTION = 500
 """Keys of a `sync` that are compared in one turn of the loop (about a millisecond)."""
 
+MAX_PEERS = 64
+"""Other workers to which connections are kept, to fetch from them. Ours."""
+
 log = logging.getLogger(__name__)
 
 
 class AssignedKeys:
     """Adds keys to the engine, and removes those that are assigned no longer.
 
-    `on_removed` is called with each key that the engine has stopped to seed.
+    `on_removed` is called with each key that the engine has stopped to seed for its worker. `is_announced`
+    returns whether a client of the blind peer has a key announced: the engine seeds it all the same.
+    `join_peer` and `leave_peer` keep a connection to a peer that has some of the keys.
     """
 
-    def __init__(self, engine: Engine, *, on_removed: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        on_removed: Callable[[bytes], None],
+        is_announced: Callable[[bytes], bool] = lambda key: False,
+        join_peer: Callable[[bytes], None] = lambda peer: None,
+        leave_peer: Callable[[bytes], None] = lambda peer: None,
+    ) -> None:
         self._engine = engine
+        self._is_announced = is_announced
+        self._join_peer = join_peer
+        self._leave_peer = leave_peer
+        self._peers: set[bytes] = set()
+        """Connected to fetch from them."""
+        self._new_peers: dict[bytes, None] = {}
+        """From the portions of a `sync` received so far."""
         self._on_removed = on_removed
         self._wanted: dict[bytes, Wanted] = {}
         self._entries: list[tuple[int, Wanted]] = []
@@ -45,12 +65,14 @@ class AssignedKeys:
         a malformed command.
         """
         if command.get("first", True):
-            self._entries, self._drop, self._begun = [], [], True
+            self._entries, self._drop, self._new_peers, self._begun = [], [], {}, True
         elif not self._begun:
             log.warning("a portion of a sync whose beginning did not come is left out")
             return None
         entries = [(int(entry["priority"]), _wanted(entry)) for entry in command["entries"]]
         self._entries += entries
+        for entry in command["entries"]:
+            self._new_peers.update(dict.fromkeys(map(bytes.fromhex, entry.get("peers", ()))))
         self._drop += [bytes.fromhex(key) for key in command.get("drop", ())]
         if command.get("more"):
             return None
@@ -58,18 +80,29 @@ class AssignedKeys:
         entries, self._entries = self._entries, []
         drop, self._drop = self._drop, []
         entries.sort(key=lambda entry: entry[0])  # 0.3 s for a million
+        self._connect(set(islice(self._new_peers, MAX_PEERS)))
         await self._apply({item.key: item for _, item in entries})
         return [key for key in drop if key not in self._wanted]
+
+    def _connect(self, peers: set[bytes]) -> None:
+        for peer in self._peers - peers:
+            self._leave_peer(peer)
+        for peer in peers - self._peers:
+            self._join_peer(peer)
+        self._peers = peers
 
     async def _apply(self, wanted: dict[bytes, Wanted]) -> None:
         kept, self._wanted = self._wanted, wanted
         staying: set[bytes] = set()
         async for keys in _portions(kept):
-            gone = [key for key in keys if key not in wanted or wanted[key].kind is not kept[key].kind]
+            gone = [key for key in keys if key not in wanted or _is_new(wanted[key], kept[key])]
             await asyncio.gather(*(self._engine.remove(key) for key in gone))
+            self._engine.add(
+                Wanted(key, Kind.CORE) for key in gone if key not in wanted and self._is_announced(key)
+            )
             for key in gone:
                 self._on_removed(key)
-            stay = [key for key in keys if key in wanted and wanted[key].kind is kept[key].kind]
+            stay = [key for key in keys if key in wanted and not _is_new(wanted[key], kept[key])]
             staying.update(stay)
             for key in stay:
                 if kept[key].max_fork != wanted[key].max_fork:
@@ -86,10 +119,16 @@ async def _portions(keys: Iterable[bytes]) -> AsyncIterator[list[bytes]]:
         await asyncio.sleep(0)
 
 
+def _is_new(wanted: Wanted, kept: Wanted) -> bool:
+    """Whether a key is seeded anew when its entry changes."""
+    return (wanted.kind, wanted.announce) != (kept.kind, kept.announce)
+
+
 def _wanted(entry: dict[str, Any]) -> Wanted:
     kind, max_fork = entry["kind"], entry.get("max_fork")
     return Wanted(
         bytes.fromhex(entry["key"]),
         None if kind is None else Kind(kind),
         None if max_fork is None else int(max_fork),
+        announce=bool(entry.get("announce", True)),
     )

@@ -10,7 +10,7 @@ from hypercore.errors import HypercoreError
 
 from ...settings.rate_schedule import RateSchedule, parse_rate_schedule
 from ..launch import EngineParts
-from ..model.events import Event, PeerChanged, Problem, Progress, Synced, to_json
+from ..model.events import BlindCoreChanged, Event, PeerChanged, Problem, Progress, Synced, to_json
 from ..model.interfaces import CoreSession
 from ..model.kind import Kind
 from ..removal.removal import Removals
@@ -18,6 +18,7 @@ from ..seeds.file_counts import FileCounts, Files
 from ..seeds.title import Titles
 from ..settings.settings import LimitSettings
 from .assigned_keys import AssignedKeys
+from .blind_core_lines import BlindCoreLines
 from .event_facts import EventFacts
 from .json_lines import LineWriter
 from .prover import Prover
@@ -37,10 +38,24 @@ class EngineProcess:
         self._hold = False
         self._facts = EventFacts()
         self._reports = ReplicaReports(self._facts)
-        self._keys = AssignedKeys(parts.engine, on_removed=self._on_removed)
+        blind_peer = parts.blind_peer
+        self._keys = AssignedKeys(
+            parts.engine,
+            on_removed=self._on_removed,
+            is_announced=lambda key: blind_peer is not None and blind_peer.records.announces(key),
+            join_peer=parts.swarm.join_peer,
+            leave_peer=parts.swarm.leave_peer,
+        )
         is_assigned = self._keys.__contains__
         self._status = StatusLines(parts, self._reports, write=writer.put_object)
-        self._prover = Prover(parts, is_assigned=is_assigned, write=writer.put_object)
+        self._prover = Prover(
+            parts,
+            is_assigned=lambda key: is_assigned(key) or (blind_peer is not None and blind_peer.keeps(key)),
+            write=writer.put_object,
+        )
+        self._blind_cores = (
+            None if blind_peer is None else BlindCoreLines(blind_peer, parts.cores, write=writer.put_object)
+        )
         self._titles = Titles(self._open_session, is_wanted=is_assigned, on_title=self._on_title)
         self._files = FileCounts(self._open_session, is_wanted=is_assigned, on_count=self._on_count)
         self._peers = WatchedPeers(parts, write=writer.put_object)
@@ -50,7 +65,7 @@ class EngineProcess:
             is_wanted=is_assigned,
             on_removed=self._on_deleted,
             may_begin=parts.engine.loaded,
-            keeps=lambda core: parts.blind_peer is not None and parts.blind_peer.keeps(core),
+            keeps=lambda core: blind_peer is not None and blind_peer.keeps(core),
         )
 
     def run(self) -> list[Coroutine[Any, Any, None]]:
@@ -63,6 +78,7 @@ class EngineProcess:
             self._files.run(),
             self._peers.run(),
             self._removals.run(),
+            *([] if self._blind_cores is None else [self._blind_cores.run()]),
         ]
 
     # --- events
@@ -73,6 +89,8 @@ class EngineProcess:
         if isinstance(event, Synced) and event.kind is Kind.DRIVE:
             self._titles.changed(event.key)
             self._files.changed(event.key)
+        if isinstance(event, BlindCoreChanged) and event.state != "added" and self._blind_cores is not None:
+            self._blind_cores.changed(event.core)
         self._writer.put(to_json(event), droppable=isinstance(event, Progress | PeerChanged))
 
     def _on_removed(self, key: bytes) -> None:

@@ -2,10 +2,11 @@
 
 Standard input, one command a line:
 
-* `{"cmd":"sync","entries":[{"key","kind","priority","max_fork"}],"drop":[key],"more":false}`: seed exactly
-  these; delete the blocks of those in `drop`. Keys in neither are no longer seeded and stay on disk. With
-  `more` it is a portion: the command runs for all portions together when the last one (without `more`) has
-  come. A portion with `"first":false` continues the previous one.
+* `{"cmd":"sync","entries":[entry],"drop":[key],"more":false}`: seed exactly these (`key`, `kind`, `priority`,
+  `max_fork`, `announce`, `peers`: see `farmwire.assignment`); delete the blocks of those in `drop`. Keys in
+  neither are no longer seeded and stay on disk. With `more` it is a portion: the command runs for all
+  portions together when the last one (without `more`) has come. A portion with `"first":false` continues the
+  previous one.
 * `{"cmd":"prove","id","key","core","blocks"}`: prove that blocks of a core of a key are stored.
 * `{"cmd":"configure","quota_bytes","headroom_bytes","up","down","max_blocks","max_peers","hold"}`: limits
   (rates as on the command line, docs/cli.md); `hold` stops downloads. Absent fields stay unchanged.
@@ -22,6 +23,8 @@ Standard output: the engine's events (docs/cli.md), and
 * `engine`: totals of the engine, every few seconds; its longest stalls since the last such line;
 * `served` with `keys`: bytes of blocks sent to peers since the last such line, by key, once a minute;
 * `peers` with `key`, `total`, `peers` (`farmwire.traffic.PeerTraffic`), every two seconds while watched;
+* `blind_cores` with `cores` (see `blind_core_lines`): what the blind peer keeps for clients, as a list in
+  lines that say `first` and, but for the last, `more`; then what changes. `client` null: kept no longer;
 * `proof` with `id`, `core`, `proofs` (`block` and base64 `data`, empty if missing), `error`;
 * `dropped` with `key`: its blocks are deleted.
 """

@@ -16,7 +16,7 @@ from ..model.status import SeedStatus
 from .cold import Cold
 from .seed import Seed
 from .stage import StageMachine
-from .topic import TopicSubscription
+from .topic import NoTopic, TopicSubscription
 
 
 class TableTotals(NamedTuple):
@@ -45,7 +45,7 @@ class SeedSlot:
 
     __slots__ = ("state", "topic")
 
-    def __init__(self, state: WarmSeed | Cold, topic: TopicSubscription[Any]) -> None:
+    def __init__(self, state: WarmSeed | Cold, topic: TopicSubscription[Any] | NoTopic) -> None:
         self.state = state
         self.topic = topic
 

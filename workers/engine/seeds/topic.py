@@ -53,3 +53,24 @@ class TopicSubscription(Generic[T]):
     async def leave(self) -> None:
         """Leave the topic; returns when it is unannounced, or that has failed."""
         await self._topic.leave()
+
+
+class NoTopic:
+    """In place of the subscription of a key that is not announced: its peers are known otherwise.
+
+    Other peers do not find it and ask for it, so it does not rest: it follows those that have it.
+    """
+
+    __slots__ = ()
+
+    looking = True
+
+    def update(self, *, complete: bool, peers: int, now: float) -> float | None:
+        """There is nothing to look up."""
+        return None
+
+    def rest(self) -> None:
+        """There is nothing to stop."""
+
+    async def leave(self) -> None:
+        """There is nothing to leave."""

@@ -38,6 +38,8 @@ class Wanted(NamedTuple):
     """Follow the writer up to this fork; None: any."""
     own: bool = False
     """We are its writer: cleared blocks are not missing."""
+    announce: bool = True
+    """False: it is neither announced nor looked up; peers that are connected may ask for it."""
 
 
 class Skipped(NamedTuple):

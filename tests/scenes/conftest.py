@@ -20,9 +20,6 @@ from ..support.postgres import Postgres
 from ..support.redis import RedisServer
 from ..support.waiting import eventually
 
-BLIND_PEERS = {"SEEDERFARM_BLIND_PEER_REPLICAS": "2"}
-"""Of workers that are started as blind peers."""
-
 NewPlane = Callable[..., ControlPlane]
 NewWorkers = Callable[[FarmHome], WorkersOf]
 Registry = Callable[[str], FarmDatabase]
@@ -120,7 +117,7 @@ class Scene(NamedTuple):
 
 @pytest.fixture
 def on_postgres(new_plane: NewPlane, new_workers: NewWorkers) -> Scene:
-    plane = new_plane(**BLIND_PEERS)
+    plane = new_plane()
     plane.control()
     plane.beat()
     return Scene(plane.home, new_workers(plane.home))
@@ -136,7 +133,7 @@ def embedded(
     new_workers: NewWorkers,
 ) -> Scene:
     """`./farm up` as it comes: SQLite, bundled Redis. Its own worker is asked to seed nothing."""
-    home = FarmHome(tmp_path / "home", SEEDERFARM_BOOTSTRAP=",".join(bootstrap), **QUICK, **BLIND_PEERS)
+    home = FarmHome(tmp_path / "home", SEEDERFARM_BOOTSTRAP=",".join(bootstrap), **QUICK)
     processes.callback(home.dispose)
     broker_url = load(home.env).checked().redis_client_url
     evidence.show_on_failure(

@@ -124,8 +124,8 @@ def test_a_thief_of_the_farms_own_password_still_cannot_sign(farm: Farm) -> None
     queue = tasks.queue_of(alice.node_id)
     post(farm.celery, tasks.SYNC_ASSIGNMENT, order, queue)
     post(farm.celery, tasks.SYNC_ASSIGNMENT, order | {"from": farm.plane_id}, queue)
+    again = _taken(farm.redis)  # a true one: no forged one waits yet
     post(farm.celery, tasks.REPORT, forged(Report(), tasks.REPORT, to=farm.plane_id), "reports")
-    again = _taken(farm.redis)
     for _ in range(2):  # the true one, and its replay
         farm.redis.client.lpush("farm:reports", again)
 

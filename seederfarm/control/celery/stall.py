@@ -49,7 +49,7 @@ class StallDetector:
         self._started = -1
 
     def check(self, *, waiting: int, idle: int, started: int) -> bool:
-        """Whether the consumer is to be restarted: at each of the last MAX_CHECKS checks messages were
+        """Return whether to restart the consumer: at each of the last MAX_CHECKS checks messages were
         `waiting`, threads `idle`, and no task was started. The number of `started` tasks only grows."""
         if started != self._started:
             self._started, self.restarts = started, 0

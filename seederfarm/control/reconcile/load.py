@@ -31,7 +31,7 @@ PINS: Final = (
     "AND NOT EXISTS (SELECT 1 FROM registry_sourceentry s WHERE s.drive_id = b.drive_id))"
 )
 """Which drives are pinned to which workers: by people, and what only clients of blind peers want to the
-workers where they want it."""
+workers where they want it. The opposite of `registry.services.blind_cores.wanted_by_farm`."""
 
 _NOTHING: Final[frozenset[Any]] = frozenset()
 _KEPT: Final = "t.state <> 'paused'"

@@ -35,9 +35,9 @@ class Kept(NamedTuple):
     active_at: datetime | None = None
 
 
-def wanted_by_farm(drive: str = "pk") -> Q:
-    """Condition for drives that a person or a source wants. `drive` names the column with its id."""
-    return Q(added_manually=True) | Q(Exists(SourceEntry.objects.filter(drive=OuterRef(drive))))
+def wanted_by_farm() -> Q:
+    """Condition for drives that a person or a source wants."""
+    return Q(added_manually=True) | Q(Exists(SourceEntry.objects.filter(drive=OuterRef("pk"))))
 
 
 def register(worker: Worker, kept: Iterable[Kept], now: datetime) -> int:

@@ -42,7 +42,7 @@ class Retirement(NamedTuple):
         why = []
         if self.drives:
             why.append(f"it has blocks of {count_of(self.drives, 'drive')} that no other worker has")
-        if self.below > self.drives:  # what nobody else has is below it, too
+        if self.below > self.drives:  # a last copy's drive is below it, too
             have = "has" if self.below == 1 else "have"
             why.append(f"{count_of(self.below, 'drive')} {have} fewer copies than the minimum without it")
         return f"{', and '.join(why)}: drain it first" if why else ""

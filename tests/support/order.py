@@ -1,5 +1,9 @@
-"""The order of a whole run: files that wait for other processes between files that compute, so that the cores
-always have work, and none of the long ones at the end, where one process would work and two wait."""
+"""The order of a whole run.
+
+Files that wait for other processes stand between files that compute, so that the cores always have work;
+those of one folder stand far from each other, so that two whole farms seldom start side by side; and none
+of the long ones stands at the end, where one process would work and the others wait.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +28,16 @@ LONG_UNTIL: Final = 0.8
 
 def places(nodeids: Iterable[str]) -> dict[str, float]:
     """Where each file of these tests belongs: files with lower numbers begin first."""
-    files = dict.fromkeys(nodeid.partition("::")[0] for nodeid in nodeids)
-    long = sorted((file for file in files if file.startswith(LONG)), key=_rank)
-    short = [file for file in files if not file.startswith(LONG)]
-    return {file: LONG_UNTIL * number / len(long) for number, file in enumerate(long)} | {
-        file: (number + 0.5) / len(short) for number, file in enumerate(short)
-    }
-
-
-def _rank(file: str) -> int:
-    return next(number for number, folder in enumerate(LONG) if file.startswith(folder))
+    folders: dict[str | None, list[str]] = {}
+    for file in dict.fromkeys(nodeid.partition("::")[0] for nodeid in nodeids):
+        folders.setdefault(next((folder for folder in LONG if file.startswith(folder)), None), []).append(
+            file
+        )
+    short = folders.pop(None, [])
+    found = {file: (number + 0.5) / len(short) for number, file in enumerate(short)}
+    for folder, files in folders.items():
+        # Without this part of a step, all folders would begin at once
+        begin = LONG.index(folder) / len(LONG)
+        for number, file in enumerate(sorted(files)):
+            found[file] = LONG_UNTIL * (number + begin) / len(files)
+    return found

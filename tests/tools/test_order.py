@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from ..support.order import LONG, LONG_UNTIL, places
@@ -18,7 +20,18 @@ def test_long_files_are_spread_among_short_ones_and_end_before_them() -> None:
     where = [order.index(file) for file in long]
     assert max(where) < LONG_UNTIL * len(order)
     gaps = [after - before for before, after in zip(sorted(where), sorted(where)[1:], strict=False)]
-    assert min(gaps) > 4, "never many at once"
+    assert min(gaps) > 3, "never many at once"
+
+
+def test_files_of_a_folder_are_far_from_each_other() -> None:
+    scenes = [f"tests/scenes/test_{number}.py" for number in range(8)]
+    others = [f"tests/e2e/test_{number}.py" for number in range(40)]
+    short = [f"tests/farmwire/test_{number}.py" for number in range(150)]
+    found = places(f"{file}::test_it" for file in [*short, *others, *scenes])
+    order = sorted(found, key=lambda file: found[file])
+    where = [order.index(file) for file in scenes]
+    assert where[0] == 0
+    assert min(after - before for before, after in itertools.pairwise(where)) > 15
 
 
 @pytest.mark.parametrize("folder", LONG)

@@ -22,6 +22,7 @@ from typing import Protocol
 from ..._types import Buffer
 from ...udx.memory import ReceiveMemory
 from ...udx.packet import HEADER_BYTES, MAGIC_AND_VERSION, RawPacket, header_struct
+from .message_queue import MessageQueue
 from .recvmmsg import SLOT_SHIFT, SOL_UDP, UDP_GRO, Address, BatchReader, Source, new_reader
 
 __all__ = ["Address", "Endpoint", "MessageHandler", "PacketSink", "UdpSocket"]
@@ -251,6 +252,7 @@ class Endpoint:
         self._flush_is_scheduled = False
         self._reader: BatchReader = new_reader(mmsg=mmsg)
         self.traffic = Traffic()
+        self._messages: MessageQueue[UdpSocket] = MessageQueue(self.loop, self._deliver_message)
 
     @property
     def streams(self) -> int:
@@ -352,6 +354,7 @@ class Endpoint:
     def close(self) -> None:
         """Destroys all streams, then closes all sockets."""
         self.closed = True
+        self._messages.close()
         for local_id in list(self._time_waits):
             self._end_time_wait(local_id)
         for sink in list(self._streams.values()):
@@ -365,7 +368,7 @@ class Endpoint:
         places = reader.read(sock)
         self.traffic.packets_received += len(places)
         buffer, sources = reader.buffer, reader.sources
-        streams = self._streams
+        streams, put = self._streams, self._messages.put
         batches: dict[PacketSink, list[RawPacket]] = {}
         strays: dict[tuple[PacketSink, Address], list[RawPacket]] = {}
         last_id = -1
@@ -391,7 +394,7 @@ class Endpoint:
                             strays.setdefault((sink, address), []).append((header, buffer[body:stop]))
                         continue
             if stop > at:
-                self._deliver_message(bytes(buffer[at:stop]), reader.address(at), udp)
+                put(bytes(buffer[at:stop]), reader.address(at), udp)
         for sink, batch in batches.items():
             try:
                 sink.receive_packets(batch, udp)
@@ -406,7 +409,7 @@ class Endpoint:
 
     def _deliver_message(self, data: bytes, address: Address, udp: UdpSocket) -> None:
         handler = udp.on_message or self._on_message
-        if handler is None:
+        if handler is None or udp.closed:
             return
         try:
             handler(data, address, udp)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
 
 from .support import node, postgres, redis
-from .support.databases import FarmDatabase, migrated_once
+from .support.databases import FarmDatabase, migrated_on, migrated_once
 from .support.node import Publisher, Reader, Seeder, Testnet
 from .support.order import places
 from .support.postgres import Postgres
@@ -116,25 +116,32 @@ def postgres_server() -> Iterator[Postgres]:
 # --- the database of the farm ------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the processes of one run keep the SQLite file that they copy."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the directory above is that of all of them
+        place = place.parent
+    return place / "migrated.sqlite3"
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def farm_database(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
+    migrated_file: Path,
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[FarmDatabase]:
     if request.param == "sqlite":
         path = tmp_path_factory.mktemp("database") / "farm.sqlite3"
-        if "PYTEST_XDIST_WORKER" in os.environ:  # the directory above is that of all of them
-            shared = tmp_path_factory.getbasetemp().parent / "migrated.sqlite3"
-        else:
-            shared = path.with_name("migrated.sqlite3")
         with django_db_blocker.unblock():
-            url = migrated_once(path, shared)
+            url = migrated_once(path, migrated_file)
     else:
         server: Postgres = request.getfixturevalue("postgres_server")
-        url = server.create_database("farm")
+        with django_db_blocker.unblock():
+            url = migrated_on(server)
     with django_db_blocker.unblock():
-        database = FarmDatabase(url)
+        database = FarmDatabase(url, migrate=False)
     try:
         yield database
     finally:

@@ -20,6 +20,8 @@ from django.db.utils import load_backend
 
 from seederfarm.settings import base, env, table
 
+from .postgres import Postgres
+
 _STAYING: Final = {"django_migrations", "django_content_type", "auth_permission"}
 """Tables that tests do not write to."""
 
@@ -38,13 +40,21 @@ def migrated_once(path: Path, shared: Path) -> str:
     return url
 
 
+def migrated_on(server: Postgres) -> str:
+    """URL of the migrated database `farm` of this server, a copy of one that is migrated once."""
+    if server.template is None:
+        FarmDatabase(server.create_database("migrated")).close()
+        server.template = "migrated"
+    return server.create_database("farm", template=server.template)
+
+
 class FarmDatabase:
     """A migrated database that can take the place of `default`.
 
     Django has one pool for `default`, whatever database that is: only one at a time may be `pooled`.
     """
 
-    def __init__(self, url: str, *, pooled: bool = True) -> None:
+    def __init__(self, url: str, *, pooled: bool = True, migrate: bool = True) -> None:
         self.url = url
         farm = table.FarmSettings(database=env.database(url))
         given = base.database(farm, wrong=False)
@@ -53,8 +63,9 @@ class FarmDatabase:
         self.settings: dict[str, Any] = connections.configure_settings({"default": given})["default"]
         backend = load_backend(given["ENGINE"])
         self.wrapper: BaseDatabaseWrapper = backend.DatabaseWrapper(self.settings, "default")
-        with self.in_place():
-            call_command("migrate", verbosity=0)
+        if migrate:
+            with self.in_place():
+                call_command("migrate", verbosity=0)
 
     @property
     def vendor(self) -> str:

@@ -89,6 +89,8 @@ class Postgres:
         self.data = self._place / "data"
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self.template: str | None = None
+        """Name of a database that tests make copies of."""
         password = self._place / "password"
         password.write_text(self.password)
         self._place.chmod(0o700)
@@ -152,9 +154,9 @@ class Postgres:
         self.stop(immediately=True)
         shutil.rmtree(self._place, ignore_errors=True)
 
-    def create_database(self, name: str) -> str:
-        """A new empty database; returns its URL."""
-        self.sql(f'CREATE DATABASE "{name}"')
+    def create_database(self, name: str, *, template: str = "template1") -> str:
+        """A new database, empty or a copy of the template; returns its URL."""
+        self.sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:

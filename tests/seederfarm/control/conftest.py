@@ -15,7 +15,7 @@ from pytest_django import DjangoDbBlocker
 from seederfarm.control.messaging.celery_broker import CeleryBroker
 from seederfarm.control.messaging.outbox import outbox
 
-from ...support.databases import FarmDatabase
+from ...support.databases import FarmDatabase, migrated_once
 from ...support.redis import RedisServer
 from .fakes import FakeBroker
 
@@ -43,11 +43,11 @@ StartBroker = Callable[[RedisServer], RedisServer]
 
 @pytest.fixture(scope="module")
 def migrated(
-    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
+    tmp_path_factory: pytest.TempPathFactory, migrated_file: Path, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[FarmDatabase]:
     path: Path = tmp_path_factory.mktemp("registry") / "farm.sqlite3"
     with django_db_blocker.unblock():
-        database = FarmDatabase(f"sqlite:///{path}")
+        database = FarmDatabase(migrated_once(path, migrated_file), migrate=False)
         yield database
         database.close()
 

@@ -14,6 +14,7 @@ import pytest
 from ..conftest import NewFarm
 from ..support import seed_process as cli
 from ..support.node import Publisher
+from ..support.waiting import eventually
 
 GOOD = "ab" * 32
 
@@ -127,11 +128,21 @@ def test_a_data_directory_that_is_a_file_is_a_clear_error(tmp_path: Path) -> Non
 
 def stored(tmp_path: Path) -> tuple[Path, Path]:
     """A data directory that a start has made, and the database in it."""
-    data = tmp_path / "farm"
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        cli.run("seed", GOOD, "--data", str(data), *NOWHERE, timeout=3)
-    (database,) = data.glob("*.db")
-    return data, database
+    farm = cli.SeedProcess(tmp_path / "farm", NOWHERE[1:], GOOD)
+    try:
+        eventually(lambda: format_of(farm.data), timeout=30, what="its database")
+    finally:
+        farm.dispose()
+    (database,) = farm.data.glob("*.db")
+    return farm.data, database
+
+
+def format_of(data: Path) -> int:
+    """Format of the store in this directory; 0 while there is none."""
+    for database in data.glob("*.db"):
+        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    return 0
 
 
 def check_refused(data: Path, database: Path) -> None:

@@ -23,7 +23,7 @@ MAX_HEIGHT = 8000
 """Pixels of a window."""
 YIELD = 10
 """Steps of priority below other tests."""
-TIMEOUT = 15.0
+TIMEOUT = 60.0
 """Seconds that an element is waited for, on a machine that is busy with other tests."""
 
 

@@ -304,6 +304,38 @@ def test_muxers_share_a_budget_for_undecided_channels() -> None:
     assert budget.held == 0
 
 
+def test_channels_of_an_ended_connection_are_closed_in_portions() -> None:
+    """What is not closed yet hears nothing, says nothing, and can be closed by its owner."""
+    muxer = new_muxer()
+    recorders = [open_channel(muxer, "p", b"%d" % number) for number in range(5)]
+    for number in range(1, 5):
+        muxer.receive(opening(number, "p", b"%d" % (number - 1)), 0)
+    taken(muxer)
+    for recorder in recorders:
+        recorder.log.clear()
+    assert not muxer.shutdown(7.0, lambda: True)
+    assert [recorder.closed for recorder in recorders] == [CloseReason.DISCONNECTED, *4 * [None]]
+    assert muxer.channels == 4
+    for recorder in recorders:
+        channel = recorder.channel
+        assert channel is not None
+        assert not channel.opened
+        channel.send(0, text("late"))
+        channel.mark_dirty()
+        channel.wait_writable()
+    muxer.receive(b"\2\0" + text("late"), 8.0)
+    assert not muxer.has_output
+    assert taken(muxer) == []
+    owned = recorders[3].channel
+    assert owned is not None
+    owned.close(8.0)
+    assert recorders[3].closed is CloseReason.DISCONNECTED
+    assert not muxer.shutdown(9.0, lambda: True)
+    assert muxer.shutdown(9.0)
+    assert muxer.channels == 0
+    assert [recorder.log for recorder in recorders] == 5 * [[["close", True]]]  # and nothing else, once
+
+
 def test_undecided_channels_are_bounded() -> None:
     muxer = new_muxer()
     muxer.on_open("p", lambda channel_id, now: True)

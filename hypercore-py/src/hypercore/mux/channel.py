@@ -56,6 +56,10 @@ class ChannelHost(Protocol):
     """The members of a muxer that a channel uses."""
 
     @property
+    def closed(self) -> bool:
+        """Whether the connection has ended."""
+
+    @property
     def writable(self) -> bool:
         """Whether answers may be sent now."""
 
@@ -127,8 +131,8 @@ class Channel:
 
     @property
     def opened(self) -> bool:
-        """Whether both sides have opened the channel and neither has closed it."""
-        return self._state is ChannelState.OPEN
+        """Whether both sides have opened the channel, neither has closed it, and the connection lasts."""
+        return self._state is ChannelState.OPEN and not self._muxer.closed
 
     @property
     def closed(self) -> bool:

@@ -99,6 +99,9 @@ class Muxer:
         self._aliases: dict[str, str] = {}
         self._dirty: OrderedDict[Channel, None] = OrderedDict()
         self._waiting: OrderedDict[Channel, None] = OrderedDict()
+        self._closing: Iterator[Channel] = iter(())
+        """The channels that `shutdown` has not closed yet, among some that are closed."""
+        self._closed_at = 0.0
 
     def __iter__(self) -> Iterator[Channel]:
         """The channels that we have opened; the peer may not have answered yet."""
@@ -184,7 +187,8 @@ class Muxer:
 
     @property
     def channels(self) -> int:
-        """Channels that we have opened, including those that the peer has not answered yet."""
+        """Channels that we have opened, including those that the peer has not answered yet. After the end of
+        the connection, those that `shutdown` has still to close."""
         return len(self._local)
 
     @property
@@ -246,36 +250,55 @@ class Muxer:
         self._announced = False
         return out
 
-    def shutdown(self, now: float) -> None:
-        """The connection is closed: close every channel and drop all output."""
-        if self.closed:
-            return
-        self.closed = True
-        channels = [*self._local.values()]
-        for table in (self._local, self._remote, self._channels, self._outgoing, self._unanswered):
-            table.clear()
-        self._undecided.clear()
-        self._handlers.clear()
-        self._dirty.clear()
-        self._waiting.clear()
-        self._outbox.clear()
-        self._batch = None
-        for channel in channels:
-            channel.over(CloseReason.DISCONNECTED, now)
+    def shutdown(self, now: float, expired: Callable[[], bool] = _never) -> bool:
+        """The connection is closed: drop all output and close every channel.
+
+        Of the channels it closes one at least, and as many as it can until `expired()`. True if it has
+        closed all; if not, call it again. Nothing is sent or delivered on the others meanwhile. Handlers get
+        the time of the first call.
+        """
+        if not self.closed:
+            self.closed = True
+            self._closed_at = now
+            self._closing = iter([*self._local.values()])
+            for table in (self._remote, self._channels, self._outgoing, self._unanswered):
+                table.clear()
+            self._undecided.clear()
+            self._handlers.clear()
+            self._dirty.clear()
+            self._waiting.clear()
+            self._outbox.clear()
+            self._batch = None
+        for channel in self._closing:
+            if not channel.closed:
+                self._disconnect(channel)
+                if expired():
+                    break
+        return not self._local
+
+    def _disconnect(self, channel: Channel) -> None:
+        del self._local[channel.local_id]
+        channel.over(CloseReason.DISCONNECTED, self._closed_at)
 
     # --- for channels ---------------------------------------------------------------------------------------
 
     def queue(self, local_id: int, size: int, parts: Sequence[Buffer]) -> None:
+        if self.closed:
+            return
         self._outbox.push(local_id, size, parts)
         self._has_output()
 
     def mark_dirty(self, channel: Channel) -> None:
         """Call `channel_flush` of a channel before the next output is taken."""
+        if self.closed:
+            return
         self._dirty[channel] = None
         self._has_output()
 
     def wait_writable(self, channel: Channel) -> None:
         """Call `channel_writable` of a channel when there is room for output."""
+        if self.closed:
+            return
         self._waiting[channel] = None
         self._has_output()
 
@@ -313,7 +336,8 @@ class Muxer:
 
     def local_close(self, channel: Channel, now: float) -> None:
         if self.closed:
-            return  # `shutdown` is about to close the channel
+            self._disconnect(channel)  # before `shutdown` comes to it
+            return
         self._send_control(CLOSE, channel.local_id)
         self._discard(channel)
         channel.over(CloseReason.LOCAL, now)

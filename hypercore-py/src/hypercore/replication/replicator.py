@@ -135,6 +135,8 @@ class Replicator:
         return muxer in self._attached
 
     def _open(self, muxer: Muxer, now: float) -> Peer | None:
+        if muxer.closed:
+            return None  # `detach` is about to come
         muxer.add_alias(ALIAS, PROTOCOL)
         if muxer.channel(PROTOCOL, self.core.discovery_key) is not None:
             return None  # another replicator of the core has the channel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from itertools import chain, repeat
 from unittest.mock import Mock
@@ -12,6 +13,7 @@ import pytest
 from hypercore.aio.cores import link as link_module
 from hypercore.aio.cores.corestore import Corestore
 from hypercore.aio.cores.holdings import Holdings
+from hypercore.aio.cores.turns import TURN_SECONDS, Turns
 from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.codec import Reader
 from hypercore.connection import MAX_EARLY_FRAME_BYTES
@@ -20,6 +22,7 @@ from hypercore.errors import RemoteProtocolError
 from hypercore.mux import Channel, CloseReason, Muxer
 from hypercore.testing.connections import Ends, connected, end_keys
 from hypercore.testing.cores import make_writer, sample_blocks
+from support.swarms import until
 
 
 def connections(count: int) -> AbstractAsyncContextManager[list[Ends]]:
@@ -144,6 +147,69 @@ def test_what_waits_to_be_sent_is_bounded_over_all_connections() -> None:
                 await store.close()
 
     asyncio.run(main())
+
+
+def test_the_channels_of_an_ended_connection_are_closed_in_turns() -> None:
+    """Work of one turn of the loop is counted by a clock that moves only when a channel is closed."""
+    loop, done = Scheduled(), list[object]()
+
+    class Closing(Echo):
+        def channel_closed(self, reason: CloseReason, now: float) -> None:
+            loop.now += 0.0001
+            done.append(reason)
+
+    def rest() -> Iterator[None]:
+        done.append("rest")
+        yield
+
+    hub = link_module.Hub(loop)
+    hub.turns = Turns(loop, clock=lambda: loop.now, work_clock=lambda: loop.now)
+    connection = Mock(is_initiator=True, handshake_hash=bytes(64), remote_public_key=bytes(32), held_bytes=0)
+    link = link_module.Link(connection, loop=loop, on_close=lambda link, error: rest(), hub=hub)
+    for number in range(500):
+        link.muxer.create_channel("test", b"%d" % number, Closing()).open(b"", 0.0)
+    connection.on_close(None)
+    portions = [len(done)]
+    while loop.calls:
+        loop.calls.pop(0)()
+        portions.append(len(done) - sum(portions))
+    assert done == [*500 * [CloseReason.DISCONNECTED], "rest"]
+    assert max(portions) <= round(TURN_SECONDS / 0.0001) + 1
+
+
+def test_a_core_keeps_nothing_of_an_ended_connection() -> None:
+    """Nor do cores that had no channel on it, and the connection counts no more."""
+
+    async def main() -> None:
+        async with asyncio.timeout(20), connections(1) as pairs:  # noqa: SIM117
+            async with Corestore(memory_store()) as cores, Corestore(memory_store()) as other:
+                opened = [cores.get(bytes([number]) * 32) for number in range(100)]
+                link = cores.replicate(pairs[0][1])
+                other.replicate(pairs[0][0])
+                await until(lambda: all(core.declined for core in opened))
+                pairs[0][0].destroy()
+                await until(lambda: link.muxer not in cores._links)
+                assert not any(core.declined for core in opened)
+
+    asyncio.run(main())
+
+
+class Scheduled:
+    """A loop that collects what is to be called, whose time is moved by hand and by timers."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.calls: list[Callable[[], object]] = []
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        self.calls.append(callback)
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> None:
+        def later() -> None:
+            self.now += delay
+            callback()
+
+        self.calls.append(later)
 
 
 class Echo:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 
 from ...connection import Connection
@@ -54,6 +54,9 @@ MIN_CHANNELS = 64
 """Channels that each connection may have, however many there are on others. Ours."""
 COUNT_SECONDS = 0.25
 """How often they are counted, at most."""
+
+DETACHED_AT_ONCE = 32
+"""Cores from which an ended connection is removed between two looks at the clock: 20 microseconds. Ours."""
 
 _CONFLICT = "conflict/"
 """Prefix of names in the store's meta. The rest of the name is the key of a core with two signed histories,
@@ -130,7 +133,7 @@ class Corestore:
     @property
     def links(self) -> int:
         """Connections that are replicated over."""
-        return len(self._links)
+        return sum(not muxer.closed for muxer in self._links)
 
     @property
     def open_cores(self) -> int:
@@ -354,15 +357,22 @@ class Corestore:
     def _link_of(self, peer: PeerView) -> Link | None:
         return self._links.get(peer.muxer)
 
-    def _on_link_close(self, link: Link, error: Exception | None) -> None:
-        self._links.pop(link.muxer, None)
+    def _on_link_close(self, link: Link, error: Exception | None) -> Iterator[None]:
         self._openings.leave(link)
-        now = monotonic()
-        for opened in list(self._open.values()):
-            opened.replicator.detach(link.muxer, now)  # it remembers connections without a channel, too
-        self.suspicions.disconnected(link.connection.remote_public_key)
         if isinstance(error, RemoteProtocolError):
             self._report_misbehaviour(link, error)
+        return self._detach(link)
+
+    def _detach(self, link: Link) -> Iterator[None]:
+        """Remove an ended connection from all cores, after its channels were closed. Until then they count in
+        MAX_ALL_CHANNELS."""
+        now = monotonic()
+        for number, opened in enumerate(list(self._open.values())):
+            opened.replicator.detach(link.muxer, now)  # it remembers connections without a channel, too
+            if number % DETACHED_AT_ONCE == 0:
+                yield
+        self._links.pop(link.muxer, None)
+        self.suspicions.disconnected(link.connection.remote_public_key)
 
     def _cut_off(self, link: Link, error: RemoteProtocolError) -> None:
         link.connection.destroy(error)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from math import inf
 from time import monotonic
 
@@ -31,6 +32,10 @@ UNUSED_SECONDS = 60.0
 FULL_POLL_SECONDS = 0.05
 """Seconds between two checks whether a connection with waiting requests may answer them."""
 
+CLOSED_AT_ONCE = 32
+"""Channels that are closed at once when their connection ends, so that most connections are done with. The
+others are closed in turns: each takes about ten microseconds, and a peer may have opened thousands. Ours."""
+
 
 class Hub:
     """The resources that the links of one store share: turns on the loop, and the budget for what they
@@ -53,7 +58,6 @@ class Hub:
 
     def leave(self, link: Link) -> None:
         self._waiting.pop(link, None)
-        self.turns.discard(link)
         self.incoming.leave(link.received)
         self.outgoing.leave(link.queued)
 
@@ -118,8 +122,9 @@ class Link:
     """Pumps between a connection and its muxer, in turns. Output is collected over one turn of the loop, so
     that related messages travel together.
 
-    `on_close` is called once, after the channels were closed. Links that share a `hub` share the time and
-    memory of all connections.
+    `on_close` is called once, when the connection has ended. Then the channels are closed, in turns if there
+    are many, and then what it returned is iterated, in turns too, for the rest of the owner's work. Links
+    that share a `hub` share the time and memory of all connections.
     """
 
     def __init__(
@@ -127,7 +132,7 @@ class Link:
         connection: Connection,
         *,
         loop: asyncio.AbstractEventLoop,
-        on_close: Callable[[Link, Exception | None], None],
+        on_close: Callable[[Link, Exception | None], Iterable[object] | None],
         hub: Hub | None = None,
         open_more: Callable[[Link, Callable[[], bool]], bool] | None = None,
     ) -> None:
@@ -152,6 +157,9 @@ class Link:
         self._paused = False
         self._useful = (0, 0, 0)
         self._sent_at = -inf
+        self._ended_at = inf
+        self._rest: Iterator[object] = iter(())
+        """What the owner has to do after the channels were closed."""
         self._unused: asyncio.TimerHandle | None = None
         if not connection.is_initiator:
             self._unused = loop.call_later(UNUSED_SECONDS, self._check_used)
@@ -168,9 +176,10 @@ class Link:
         self._add()
 
     def work(self, expired: Callable[[], bool]) -> bool:
-        """Process messages, then send output. True if there is more to do."""
+        """Process messages, then send output; or go on to close the channels. True if there is more to
+        do."""
         if self.muxer.closed:
-            return False
+            return not self._end(expired)
         more = self._read(expired)
         gather = more and monotonic() < self._sent_at + GATHER_SECONDS
         if self._open_more is not None:
@@ -181,7 +190,7 @@ class Link:
         if self.received.held:
             self.received.poll()
         self.queued.poll()
-        return more and not self.connection.closed
+        return self.muxer.closed or (more and not self.connection.closed)
 
     def take_useful(self) -> Useful:
         muxer = self.muxer
@@ -281,5 +290,18 @@ class Link:
             "connection with %s ended: %s", encode_key(self.connection.remote_public_key), error or "closed"
         )
         self.muxer.ended_by_peer = isinstance(error, StreamReset)
-        self.muxer.shutdown(monotonic())
-        self._on_close(self, error)
+        self._ended_at = monotonic()
+        self._rest = iter(self._on_close(self, error) or ())
+        closed = count(1)
+        if not self._end(lambda: next(closed) >= CLOSED_AT_ONCE):
+            self._add()
+
+    def _end(self, expired: Callable[[], bool]) -> bool:
+        """Close channels, then do the owner's rest, until `expired()`. True if all is done."""
+        if not self.muxer.shutdown(self._ended_at, expired):
+            return False
+        for _ in self._rest:
+            if expired():
+                return False
+        self.hub.turns.discard(self)
+        return True

@@ -170,7 +170,9 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
                 + (SHARED if made.shared_login else "")
                 + (f" {command.warning}" if command is not None else ""),
                 secret=made.text,
-                use=f"{env.COMMAND} worker run --join {made.text}" if command is None else command.text,
+                use=f"echo {made.text} | {env.COMMAND} worker run --join -"
+                if command is None
+                else command.text,
             ),
         )
 

@@ -17,6 +17,8 @@ from .bundle import INSTALLER, bundle
 
 PATH: Final = "/join/install.sh"
 DOWNLOADED: Final = "farm-worker.sh"
+RUN: Final = "sudo sh -s --"
+"""Takes the script from standard input. What comes before it says `exit 1` where there is no script."""
 NOT_PUBLIC: Final = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test")
 """Ends of names for which no public authority signs."""
 MAX_CERTIFICATE_BYTES: Final = 64 * 1024
@@ -43,21 +45,25 @@ def join_command(farm: FarmSettings, token: str) -> JoinCommand | None:
 
     HTTPS that machines trust by themselves proves where the installer comes from, and so does HTTPS with the
     public key of SEEDERFARM_PAGES_CERTIFICATE. Everywhere else the command has the installer's SHA-256, and
-    downloads into a directory that no other user of the machine can write.
+    downloads into a directory that no other user of the machine can write. Either way the token is the first
+    line of the script that is run, and no argument of a program, which every user of the machine could see;
+    options of the installer go to the command's end.
     """
     if not farm.public_url:
         return None
     url = shlex.quote(farm.public_url.rstrip("/") + PATH)
     options = _options(farm)
     fetch = " ".join(("curl", "-f" + options[0].removeprefix("-"), *map(_quoted, options[1:]), url))
-    run = f"sudo sh -s -- {token}"
     https = urlsplit(farm.public_url).scheme == "https"
     if https and (farm.pages_certificate or _trusted(farm.public_url)):
-        return JoinCommand(f"{fetch} | {run}")
+        return JoinCommand(f"(echo FARM_TOKEN={token} && {fetch} || echo exit 1) | {RUN}")
     digest = hashlib.sha256(installer(farm)).hexdigest()
     check = f"echo '{digest}  {DOWNLOADED}' | sha256sum -c --quiet"
     private = 'd=$(mktemp -d) && trap \'rm -rf "$d"\' EXIT && cd "$d"'
-    text = f"({private} && {fetch} -o {DOWNLOADED} && {check} && sudo sh {DOWNLOADED} {token})"
+    checked = (
+        f"{private} && {fetch} -o {DOWNLOADED} && {check} && echo FARM_TOKEN={token} && cat {DOWNLOADED}"
+    )
+    text = f"({checked} || echo exit 1) | {RUN}"
     if https:
         return JoinCommand(text)
     return JoinCommand(

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs a worker of a farm: its program in a virtual environment, packages pinned by hash, and a systemd service.
 #
-#   sudo sh install.sh TOKEN          install or update, join with TOKEN, start
+#   echo TOKEN | sudo sh install.sh -    install or update, join with TOKEN, start
 #   sudo sh install.sh                update, and start again
 #   sudo sh install.sh --uninstall    remove service and program; with --purge, also the identity and what it stores
 #
@@ -12,6 +12,8 @@
 #   --small         settings for a machine with 256 MB of memory
 #   --print-unit    print the systemd unit, and change nothing
 #
+# Every user of the machine sees the words of a command: no command here has the token among them. It comes from
+# standard input, or in FARM_TOKEN where that is this script. As an argument it is taken as well.
 # FARM_PYTHON names the interpreter. Repeating it changes only what is not up to date. Settings stay in
 # PREFIX/worker.env, which is not replaced.
 set -eu
@@ -32,7 +34,7 @@ die() {
 }
 
 main() {
-    token='' name='' zone='' prefix='' data='' small='' purge='' systemd=yes action=install
+    token=${FARM_TOKEN-} name='' zone='' prefix='' data='' small='' purge='' systemd=yes action=install
     while [ $# -gt 0 ]; do
         case $1 in
         --no-systemd) systemd='' ;;
@@ -46,14 +48,16 @@ main() {
             shift
             ;;
         --help | -h)
-            say "install.sh [TOKEN] [--uninstall [--purge]] [--no-systemd] [--small] [--prefix DIR] [--data DIR] [--name NAME] [--zone ZONE]"
+            say "install.sh [- | TOKEN] [--uninstall [--purge]] [--no-systemd] [--small] [--prefix DIR] [--data DIR] [--name NAME] [--zone ZONE]"
             exit 0
             ;;
+        -) IFS= read -r token || [ -n "$token" ] || die "no token on standard input" ;;
         sfj1_*) token=$1 ;;
         *) die "$1 is neither an option nor a token, which begins with sfj1_: copy the whole command again" ;;
         esac
         shift
     done
+    case $token in '' | sfj1_*) ;; *) die "a token begins with sfj1_: copy the whole command again" ;; esac
     if [ "$(id -u)" = 0 ]; then
         : "${prefix:=/opt/$SERVICE}" "${data:=/var/lib/$SERVICE}"
     else
@@ -129,15 +133,15 @@ token_id() {
         cat "$prefix/token-id"
         return
     fi
-    "$python" -I - "$token" <<'PYTHON' || die "the token is cut short or damaged: copy the whole command again"
+    printf '%s\n' "$token" | "$python" -I -c '
 import base64, hashlib, json, sys
-word = sys.argv[1].partition("_")[2]
+word = sys.stdin.readline().strip().partition("_")[2]
 try:
     secret = json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)))["secret"]
     print(hashlib.sha256(secret.encode()).hexdigest()[:16])
 except (ValueError, KeyError, TypeError, AttributeError):
     sys.exit(1)
-PYTHON
+' || die "the token is cut short or damaged: copy the whole command again"
 }
 
 fetch() {
@@ -214,12 +218,12 @@ join() {
     fi
     chmod 700 "$data"
     [ -n "$token" ] || return 0
-    set -- "$current/bin/seederfarm" worker join "$token" --data "$data" --name "${name:-$(uname -n)}" --zone "$zone"
+    set -- "$current/bin/seederfarm" worker join - --data "$data" --name "${name:-$(uname -n)}" --zone "$zone"
     if [ -n "$systemd" ]; then
         systemctl stop "$SERVICE" 2>/dev/null || true  # it holds the directory
         set -- runuser -u "$SERVICE" -- "$@"
     fi
-    (cd "$data" && "$@") && return
+    printf '%s\n' "$token" | (cd "$data" && "$@") && return
     [ -z "$systemd" ] || systemctl start --no-block "$SERVICE" 2>/dev/null || true
     die "the program is installed, but did not join (see above). Run the command again when that is mended"
 }

@@ -55,19 +55,24 @@ def test_a_second_worker_joins_with_one_command_takes_copies_and_leaves_in_order
     registry(f"sqlite:///{home.home / 'farm.sqlite3'}")
 
     (line,) = home.run("worker", "enroll", "--name", "second").stdout.splitlines()
-    program, *arguments = shlex.split(line)
-    assert program == "./farm"
+    given, _, command = line.partition(" | ")
+    (echo, token), (program, *arguments) = shlex.split(given), shlex.split(command)
+    assert (echo, program) == ("echo", "./farm")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     second = subprocess.Popen(
         [sys.executable, "-m", "seederfarm", *arguments],
         cwd=elsewhere,
         env={**home.env, "SEEDERFARM_HOME": str(elsewhere / "unused")},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     processes.callback(second.kill)
+    assert second.stdin is not None
+    second.stdin.write(f"{token}\n")
+    second.stdin.close()
+    second.stdin = None  # `communicate` writes nothing more
     eventually(lambda: "second" in online() and len(online()) == 2, timeout=60, what="two workers")
     (first,) = online() - {"second"}
 

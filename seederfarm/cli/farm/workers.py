@@ -196,7 +196,7 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
             click.echo(f"\n{command.warning}", err=True)
     else:
         # The farm's own worker has the default place already.
-        click.echo(f"  {COMMAND} worker run {'--data worker-2 ' if here else ''}--join {made.text}")
+        click.echo(f"  echo {made.text} | {COMMAND} worker run {'--data worker-2 ' if here else ''}--join -")
         if not here:
             click.echo(
                 "\nWith SEEDERFARM_PUBLIC_URL, the address at which others reach the pages, this is a "

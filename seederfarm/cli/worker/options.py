@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Final
 
 import click
+
+from farmwire.join import MAX_TOKEN_CHARS
 
 DATA: Final = click.option(
     "--data",
@@ -17,3 +20,11 @@ NAME: Final = click.option("--name", help="Name of this worker in the farm (defa
 ZONE: Final = click.option(
     "--zone", default="", help="Where it is (a building, a city): copies of a drive go to different zones."
 )
+
+
+def token_of(word: str) -> str:
+    """The token that `word` stands for: `-` is the next line of standard input, where no other user of the
+    machine sees it. Everything else is the token itself."""
+    if word != "-":
+        return word
+    return sys.stdin.buffer.readline(MAX_TOKEN_CHARS + 1).decode("ascii", "replace")

@@ -14,11 +14,16 @@ from workers.settings.table import SettingError
 from ..common.extras import WORKER, require
 from ..common.failures import BadInput
 from ..common.options import SizeType
-from .options import DATA, NAME, ZONE
+from .options import DATA, NAME, ZONE, token_of
 
 
 @click.command()
-@click.option("--join", "token", metavar="TOKEN", help="Join the farm that made this token. Needed once.")
+@click.option(
+    "--join",
+    "token",
+    metavar="TOKEN",
+    help="Join the farm that made this token; '-': it is on standard input. Needed once.",
+)
 @DATA
 @NAME
 @ZONE
@@ -114,7 +119,7 @@ def run(
             port=port,
             blind_peer=blind_peer,
         )
-        status = run_process(settings, token, verbose=verbose)
+        status = run_process(settings, token and token_of(token), verbose=verbose)
     except (SettingError, MessageRejected) as error:
         raise BadInput(str(error)) from None
     raise SystemExit(status)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
 import subprocess
 import tarfile
 import zipfile
@@ -17,6 +18,7 @@ from threading import Barrier, BrokenBarrierError
 import pytest
 
 from seederfarm.installer import bundle as module
+from seederfarm.installer import command as command_module
 from seederfarm.installer.bundle import PINS, _made, bundle
 from seederfarm.installer.command import CertificateUnreadable, installer, join_command, public_key_pin
 from seederfarm.settings.table import FarmSettings
@@ -37,7 +39,8 @@ def text_of(url: str, certificate: str = "") -> str:
 
 def test_a_name_that_authorities_sign_for_needs_nothing_else() -> None:
     assert text_of("https://farm.example.org") == (
-        "curl -fsS --proto '=https' https://farm.example.org/join/install.sh | sudo sh -s -- sfj1_abc"
+        "(echo FARM_TOKEN=sfj1_abc && curl -fsS --proto '=https' https://farm.example.org/join/install.sh"
+        " || echo exit 1) | sudo sh -s --"
     )
     assert join_command(FarmSettings(), TOKEN) is None, "other machines do not reach the pages"
 
@@ -51,8 +54,38 @@ def test_elsewhere_the_command_has_the_sha256_of_the_installer(url: str) -> None
     assert text_of(url) == (
         '(d=$(mktemp -d) && trap \'rm -rf "$d"\' EXIT && cd "$d" && '
         f"curl -fsS{options} {url}/join/install.sh -o farm-worker.sh && "
-        f"echo '{digest}  farm-worker.sh' | sha256sum -c --quiet && sudo sh farm-worker.sh sfj1_abc)"
+        f"echo '{digest}  farm-worker.sh' | sha256sum -c --quiet && echo FARM_TOKEN=sfj1_abc"
+        " && cat farm-worker.sh || echo exit 1) | sudo sh -s --"
     )
+
+
+@pytest.mark.parametrize("url", ["https://farm.example.org", "http://10.0.0.1"])
+def test_the_command_runs_the_installer_with_token_and_options_or_says_that_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    script = b'echo "$FARM_TOKEN $*"\n'
+    monkeypatch.setattr(command_module, "installer", lambda farm: script)
+    (tmp_path / "installer").write_bytes(script)
+    for name, text in (
+        ("sudo", 'exec "$@"'),
+        (
+            "curl",
+            f'for to; do :; done; case $to in http*) to=/dev/stdout ;; esac; cat {tmp_path}/installer >"$to"',
+        ),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+
+    def pasted(options: str) -> tuple[int, str]:
+        done = subprocess.run(
+            ["sh", "-c", text_of(url) + options], env=env, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout
+
+    assert pasted(" --small --name pi") == (0, "sfj1_abc --small --name pi\n")
+    (tmp_path / "installer").unlink()
+    assert pasted("") == (1, "")
 
 
 def test_a_certificate_proves_nothing_where_the_pages_have_no_https(tmp_path: Path) -> None:
@@ -75,7 +108,7 @@ def test_a_certificate_of_the_operator_is_pinned_by_its_public_key(tmp_path: Pat
     assert public_key_pin(path) == pin
     words = f"--pinnedpubkey sha256//{pin}"
     assert text_of("https://10.0.0.1", str(path)).startswith(
-        f"curl -fsSk --proto '=https' {words} https://10.0.0.1/join/"
+        f"(echo FARM_TOKEN=sfj1_abc && curl -fsSk --proto '=https' {words} https://10.0.0.1/join/"
     )
     assert f"FARM_CURL='-sSk --proto =https {words}'".encode() in installer(
         farm("https://10.0.0.1", str(path))

@@ -6,68 +6,32 @@ from __future__ import annotations
 import base64
 import os
 import re
-import shlex
 import shutil
 import subprocess
-import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
-from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 from django.utils import timezone
 
 from farmwire.join import JoinToken, Welcome, secret_digest
-from seederfarm.installer.bundle import PIN_FILES
 from seederfarm.installer.command import installer
 from seederfarm.registry.models import EnrolmentToken
 from seederfarm.registry.services.tokens import issue_enrolment
 from seederfarm.settings.table import FarmSettings
 from seederfarm.supervisor import processes as farm_processes
 from seederfarm.supervisor.home import RunFiles
-from tools.pins import PIN
 
 from ...support.databases import FarmDatabase
 from ...support.fake_control import SECRET, Plane
 from ...support.farm_home import FarmHome
-from ...support.paths import ROOT
+from ...support.packages import python_with_packages
 from ...support.ports import free_port
 from ...support.redis import RedisServer, make_certificates
 from ...support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("farm_database", ["sqlite"], indirect=True)]
-
-
-def python_with_packages(place: Path) -> Path:
-    """A Python whose virtual environments have what `requirements.txt` pins, and pip: no test fetches
-    packages."""
-    links = place / "packages"
-    links.mkdir()
-    pins = "".join((ROOT / "requirements" / name).read_text() for name in PIN_FILES)
-    for name in ("pip", *(found["name"] for found in map(PIN.match, pins.splitlines()) if found)):
-        try:
-            files = distribution(name).files or ()
-        except ModuleNotFoundError:  # for another version of Python
-            continue
-        for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
-            link = links / top
-            if not link.is_symlink():
-                link.symlink_to(distribution(name).locate_file(top))
-    program = place / "python3"
-    program.write_text(
-        f"""#!/bin/sh
-case "$1 ${{2-}} ${{3-}}" in
-"-I -m venv")
-    {shlex.quote(sys.executable)} -I -m venv --without-pip "$4"
-    for site in "$4"/lib/python*/site-packages; do echo {shlex.quote(str(links))} >"$site/packages.pth"; done
-    ;;
-*) exec {shlex.quote(sys.executable)} "$@" ;;
-esac
-"""
-    )
-    program.chmod(0o755)
-    return program
 
 
 class Pi:
@@ -80,16 +44,21 @@ class Pi:
         self.script.write_bytes(installer(farm))
         self._env = {**os.environ, "FARM_PYTHON": str(python_with_packages(place)), "HOME": str(place)}
 
-    def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, typed: str = "", **env: str) -> subprocess.Popen[str]:
+        """`typed`: a line on its standard input."""
         words = ("--no-systemd", "--prefix", str(self.prefix), "--data", str(self.data))
-        return subprocess.Popen(
+        process = subprocess.Popen(
             ["sh", str(self.script), *words, *arguments],
             env=self._env | env,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        assert process.stdin is not None
+        process.stdin.write(typed and f"{typed}\n")
+        process.stdin.flush()
+        return process
 
     def run(self, *arguments: str, **env: str) -> tuple[int, str, str]:
         process = self.start(*arguments, **env)
@@ -138,6 +107,15 @@ def farm(committing_database: FarmDatabase, tmp_path: Path, processes: ExitStack
     return settings
 
 
+def words_of_commands() -> str:
+    """What `ps` shows every user of the machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_text(errors="replace"))
+    return "\n".join(found)
+
+
 def token_row(secret: str) -> None:
     """A token of the farm with that secret."""
     row = issue_enrolment(actor="cli").token
@@ -160,8 +138,10 @@ def test_one_command_installs_joins_updates_and_goes(
     EnrolmentToken.objects.update(expires_at=timezone.now() + timedelta(hours=1))
     assert not (pi.prefix / "current").exists()
 
-    installing = pi.start(plane.token, "--name", "pi-7", "--small")
+    installing = pi.start("-", "--name", "pi-7", "--small", typed=plane.token)
     plane.wait(lambda: plane.joins, timeout=60, what="a request to join")
+    assert "/seederfarm\0worker\0join\0-\0" in (shown := words_of_commands()), "it waits for the answer"
+    assert plane.token not in shown
     plane.let_in(Welcome())
     output, errors = installing.communicate(timeout=60)
     assert installing.returncode == 0, errors

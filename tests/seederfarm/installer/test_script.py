@@ -15,8 +15,11 @@ TOKEN = "sfj1_eyJzZWNyZXQiOiJhIn0"
 OTHER_USER = 12345
 
 
-def run(place: Path, *arguments: str, before: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the script of a farm that nothing answers for, with `place` as working directory."""
+def run(
+    place: Path, *arguments: str, before: str = "", typed: str = "", **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the script of a farm that nothing answers for, with `place` as working directory and `typed` as its
+    standard input."""
     script = place.parent / "install.sh"
     text = INSTALLER.read_text().replace("\nFARM_URL=''", "\nFARM_URL=http://127.0.0.1:1", 1)
     script.write_text(text.replace('\nmain "$@"', f'\n{before}\nmain "$@"'))
@@ -25,6 +28,7 @@ def run(place: Path, *arguments: str, before: str = "", **env: str) -> subproces
         ["sh", str(script), *words, *arguments],
         cwd=place,
         env=os.environ | env,
+        input=typed,
         capture_output=True,
         text=True,
         timeout=60,
@@ -54,6 +58,16 @@ def test_root_writes_nothing_into_a_directory_of_another_user(tmp_path: Path) ->
     as_root = 'id() { if [ "$1" = -u ]; then echo 0; else command id "$@"; fi; }'
     assert "cannot fetch from" in run(place, TOKEN, before=as_root).stderr
     assert not made.exists() and (data / ".try").is_symlink()
+
+
+def test_a_token_comes_from_standard_input_or_in_the_script(tmp_path: Path) -> None:
+    place = folder(tmp_path / "shared")
+    assert "cannot fetch from" in run(place, "-", typed=f"{TOKEN}\n").stderr
+    assert "cannot fetch from" in run(place, before=f"FARM_TOKEN={TOKEN}").stderr
+    assert "no token on standard input" in run(place, "-").stderr
+    assert "a token begins with sfj1_" in run(place, "-", typed="hello\n").stderr
+    assert "cut short or damaged" in run(place, "-", typed=f"{TOKEN[:12]}\n").stderr
+    assert "no TOKEN given" in run(place).stderr
 
 
 def test_purge_refuses_a_directory_that_is_no_worker_s(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_token_for_a_worker_is_shown_once_as_the_command_to_run(client: Client
     given["broker"] = "rediss://:p@farm.example.org/0"
     shown = client.post(url, given)
     assert "no-store" in shown["Cache-Control"]
-    found = re.search(r"worker run --join (sfj1_[\w-]+)", text_of(shown))
+    found = re.search(r"echo (sfj1_[\w-]+) \| \S+ worker run --join -", text_of(shown))
     assert found is not None
     token = JoinToken.from_text(found[1])
     assert token.broker == given["broker"]

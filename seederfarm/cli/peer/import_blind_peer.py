@@ -5,19 +5,28 @@ from __future__ import annotations
 import fcntl
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hypercore.blindpeer import CoreRecord
 from hypercore.core import disk_store
 from hypercore.crypto import KeyPair
 from hypercore.keys import encode_key
 from hypercore.printable import json_text, quoted
 from workers import units
-from workers.engine.blindpeer.official import AUTH, CORES, NotABlindPeer, read_cores, read_seed, take_over
+from workers.engine.blindpeer.official import (
+    AUTH,
+    CORES,
+    NotABlindPeer,
+    Taken,
+    read_cores,
+    read_seed,
+    take_over,
+)
 from workers.engine.blindpeer.records import RecordTable
 from workers.engine.settings.identity import IDENTITY_FILE, keep_secret
 
@@ -38,10 +47,27 @@ def import_blind_peer(directory: Path, data: Path | None, as_json: bool) -> None
     with _opened(directory) as storage:
         try:
             seed = read_seed(storage.get(AUTH))
-            cores = list(read_cores(_items(storage, CORES)))
+            # Read twice, since there may be millions: nothing is written before all are known to be sound
+            for _ in read_cores(_items(storage, CORES)):
+                pass
         except NotABlindPeer as error:
             raise BadInput(f"{quoted(str(directory))} is not the storage of a blind peer: {error}") from None
+        taken = _take_over(read_cores(_items(storage, CORES)), seed, target)
     key = KeyPair.from_seed(seed).public_key
+    if as_json:
+        click.echo(json_text({"blind_peer": key.hex(), **taken._asdict()}))
+        return
+    click.echo(f"blind peer {encode_key(key)}")
+    click.echo(f"{units.plural(taken.new, 'core')} taken over, {taken.known:,} known before")
+    if taken.refused:
+        click.echo(f"{units.plural(taken.refused, 'core')} not taken over: there are too many", err=True)
+    if taken.removed:
+        click.echo(f"{units.plural(taken.removed, 'old core')} without content removed for them", err=True)
+    click.echo(f"start it: seederfarm seed --blind-peer --data {quoted(str(target))}")
+
+
+def _take_over(cores: Iterable[CoreRecord], seed: bytes, target: Path) -> Taken:
+    """Make a blind peer in `target`, with these cores. Raises Failure if it has a key already."""
     store = disk_store(target)
     try:
         try:
@@ -55,16 +81,7 @@ def import_blind_peer(directory: Path, data: Path | None, as_json: bool) -> None
         store.flush()
     finally:
         store.close()
-    if as_json:
-        click.echo(json_text({"blind_peer": key.hex(), **taken._asdict()}))
-        return
-    click.echo(f"blind peer {encode_key(key)}")
-    click.echo(f"{units.plural(taken.new, 'core')} taken over, {taken.known:,} known before")
-    if taken.refused:
-        click.echo(f"{units.plural(taken.refused, 'core')} not taken over: there are too many", err=True)
-    if taken.removed:
-        click.echo(f"{units.plural(taken.removed, 'old core')} without content removed for them", err=True)
-    click.echo(f"start it: seederfarm seed --blind-peer --data {quoted(str(target))}")
+    return taken
 
 
 @contextmanager

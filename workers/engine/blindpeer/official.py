@@ -26,6 +26,9 @@ AUTH = b"\x00"
 CORES = b"\x02"
 """First bytes of the names of records of cores."""
 
+MAX_OFFICIAL_RECORD_BYTES = 4096
+"""Bytes of such a record with its name. Official ones have about 100."""
+
 _START, _END, _ZERO = b"\x00", b"\x00\x01", b"\x00\x02"
 
 
@@ -54,10 +57,13 @@ def read_seed(value: bytes | None) -> bytes:
 
 
 def read_cores(items: Iterable[tuple[bytes, bytes]]) -> Iterator[CoreRecord]:
-    """The records among these names and values. Raises NotABlindPeer for one that cannot be read."""
+    """The records among these names and values, one at a time. Raises NotABlindPeer for one that cannot be
+    read."""
     for name, value in items:
         if not name.startswith(CORES):
             continue
+        if len(name) + len(value) > MAX_OFFICIAL_RECORD_BYTES:
+            raise NotABlindPeer(f"the record {name[:69].hex()} has {len(name) + len(value):,} bytes")
         try:
             yield CoreRecord.decode(Reader(_key_of(name) + value))
         except FrameDecodeError as error:

@@ -214,6 +214,19 @@ def order_fields(order: Order) -> dict[str, object]:
     }
 
 
+def test_an_answer_that_is_too_long_is_refused_and_counted(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_of_core(core, worker, now)
+    audits.challenge_due(now)
+    order = asked(farm)
+    monkeypatch.setattr(audits, "MAX_ANSWER_BYTES", 600)
+    assert "at most 600 are accepted" in answer(worker, order, core, now)
+    assert Challenge.objects.get().outcome == Challenge.Outcome.OPEN
+    worker.row.refresh_from_db()
+    assert worker.row.refused == 1
+
+
 def test_silence_counts_only_for_workers_that_are_heard(
     farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
 ) -> None:

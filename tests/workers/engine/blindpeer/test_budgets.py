@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from support.corestores import eventually
@@ -15,6 +17,9 @@ from hypercore.crypto import discovery_key
 from workers.engine.blindpeer import blind_peer as blind_peer_module
 from workers.engine.blindpeer import client as client_module
 from workers.engine.blindpeer import kept as kept_module
+from workers.engine.blindpeer import slices
+from workers.engine.blindpeer.kept import Progress
+from workers.engine.blindpeer.records import Record
 
 from .world import SECOND, World, app, run
 
@@ -118,6 +123,46 @@ def test_the_groups_of_all_connections_are_bounded_and_each_connection_has_some(
             opened = [len(world.peer._clients[each.server]._wakeups) for each in (greedy, modest)]
             assert opened == [3, 1] and world.peer.wakeups == 4
         assert world.peer.wakeups == 0
+        await world.close()
+
+    run(scene)
+
+
+def test_the_members_of_a_group_are_hinted_a_few_in_each_turn_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A core with many members in two groups has news: each hint takes a while of an invented clock."""
+
+    async def scene() -> None:
+        world, loop = World(), asyncio.get_running_loop()
+        now, turn, hinted = 0.0, 0, list[int]()
+
+        class Member:
+            def __init__(self) -> None:
+                self.muxer = Mock(channel=lambda protocol, name: None)
+                self.opened = True
+
+            def announce(self, cores: list[CoreRef]) -> None:
+                nonlocal now
+                now += slices.SLICE_SECONDS / 4
+                hinted.append(turn)
+
+        def next_turn() -> None:
+            nonlocal turn
+            turn += 1
+            if len(hinted) < 40:
+                loop.call_soon(next_turn)
+
+        monkeypatch.setattr(slices, "perf_counter", lambda: now)
+        groups = [bytes([number]) * 32 for number in (1, 2)]
+        record = Record(b"\x09" * 32, SECOND.public_key, "192.0.2.1", referrers=tuple(groups))
+        assert world.peer.records.add(record)
+        for group in groups:
+            world.peer._wakeups[group] = {Member(): None for _ in range(20)}  # type: ignore[misc]
+        next_turn()
+        world.peer._on_progress(Progress(record, news=True, complete=False))
+        await eventually(lambda: len(hinted) == 40)
+        assert max(Counter(hinted).values()) == 4
         await world.close()
 
     run(scene)

@@ -156,6 +156,20 @@ def test_a_core_that_might_be_an_encrypted_drive_is_a_core_after_some_time() -> 
     assert len(again.sessions.opened) == 2, "but the question stays open: a peer may have the blobs yet"
 
 
+@pytest.mark.parametrize("first", [b"a line of text", bytes(range(128, 128 + 120)) * 2])
+def test_a_core_whose_first_block_is_no_header_is_synced_at_once(first: bytes) -> None:
+    """Its manifest would name a blobs core, but text and long blocks are no encrypted header."""
+    writer = Writer()
+    writer.append(first)
+    bench = Bench(writer.key)
+    copy(writer.core, bench.sessions[writer.key].core)
+    bench.review()
+    bench.flush()
+    bench.review()
+    assert [event.kind for event in bench.synced()] == [Kind.CORE]
+    assert list(bench.sessions.opened) == [writer.key], "nothing else is asked for"
+
+
 def suspicious() -> tuple[Bench, FakePeer, FakePeer]:
     """A complete core whose first block may be an encrypted header, with two peers."""
     writer = Writer()

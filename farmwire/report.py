@@ -28,6 +28,9 @@ Address = Annotated[str, Meta(max_length=60, pattern=r"^[0-9A-Fa-f.:\[\]]*\Z")]
 """IP address, and port if there is one; empty: not known."""
 
 
+RunId = Annotated[str, Meta(max_length=32, pattern=r"^[0-9a-f]*\Z")]
+
+
 class Phase(StrEnum):
     """The phase of a replica on its worker."""
 
@@ -148,6 +151,9 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     """The settings from control in force."""
     host: HostStats
     engine: EngineStats
+    run: RunId = ""
+    """Random id that a worker takes when it starts: two that alternate are two machines with one key. Empty:
+    not known."""
 
 
 class ReplicaFacts(Message, frozen=True, kw_only=True):

@@ -165,6 +165,17 @@ _RULES: Final = (
         hint="Its log has the place where it hung. A disk that fails or is very slow does this, too.",
     ),
     Rule(
+        kind="worker.two_machines",
+        title="Two machines as one worker",
+        condition="two machines with one worker's key report in turn",
+        what="The directory of a worker was copied, and both machines run.",
+        kept="What each of them has stored stays there.",
+        does="Takes them for one worker: each gets a part of its orders, and their reports overwrite each "
+        "other.",
+        hint="Stop one of them. To keep both, empty its data directory and join it with a token of its own.",
+        quiet=HOUR // 2,
+    ),
+    Rule(
         kind="worker.unknown",
         title="Messages of strangers",
         condition="messages came from a worker that never joined this farm",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import threading
 import time
 from typing import Any
@@ -55,6 +56,8 @@ class Agent:
         self.state = state
         self.identity = identity
         self.id = node_id(identity.public_key)
+        self.run = secrets.token_hex(8)
+        """Random. Two of them that alternate are two machines with one `identity`."""
         self.connections = 0
         """Connections to the broker since the start."""
         self.reported_at: float | None = None
@@ -396,6 +399,7 @@ class Agent:
             configured=self._order,
             host=host,
             engine=engine,
+            run=self.run,
         )
 
     def summary(self) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from ..messaging.task_names import ControlTask
 from . import traffic
 from .blind_cores import blind_cores
 from .observed import Current, Update, observe, time_of
+from .runs import record_run
 
 ARRIVAL_RESOLUTION: Final = timedelta(seconds=60)
 """Resolution of the last growth of a drive's copies: half of the time for which it counts."""
@@ -81,6 +82,8 @@ def ingest_report(data: object, now: datetime | None = None) -> IngestResult:
             report = decode(received.envelope.body, Report)
         except MessageRejected as refusal:
             return IngestResult(reject_malformed(received.worker, REPORT, refusal))
+        if report.heartbeat is not None:
+            record_run(received.worker, report.heartbeat.run, received.envelope.seq, now)
         return apply_report(received.worker, report, now)
 
 

@@ -77,6 +77,12 @@ class Worker(models.Model):
     engine = models.JSONField(default=dict, editable=False)
     """The last engine statistics as reported (farmwire.report.EngineStats)."""
     last_seen_at = models.DateTimeField("last seen", null=True, editable=False)
+    run = models.CharField(max_length=32, blank=True, editable=False)
+    """The random id of its run that reported last (farmwire.report.Heartbeat)."""
+    run_seq = models.PositiveBigIntegerField(default=0, editable=False)
+    """The sequence number of the first heartbeat of that run since another one reported."""
+    former_run = models.CharField(max_length=32, blank=True, editable=False)
+    """The run that reported before."""
     assignment_version = models.PositiveBigIntegerField(default=0, editable=False)
     """Version of the reported assignment; the current one is in AssignmentState."""
     assignment_digest = models.CharField(max_length=128, blank=True, editable=False)

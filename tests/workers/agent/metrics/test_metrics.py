@@ -114,6 +114,7 @@ def test_a_blind_peer_is_reported_and_has_metrics_with_the_official_names(agent:
     numbers = {"key": KEY, "cores": 7, "bytes": 900, "clients": 2, "announced": 1, "connections": 3}
     hear(agent, LINE | {"blind_peer": numbers | {"counters": {"cores_added": 8}}})
     beat = decode(to_builtins(agent.heartbeat()), Heartbeat)
+    assert beat.run == agent.heartbeat().run == agent.run != ""
     found = beat.engine.blind_peer
     assert found is not None and (found.key, found.cores, found.clients) == (KEY, 7, 2)
     shown = values(agent)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -77,6 +78,18 @@ class JoinedFarm(NamedTuple):
     """Whether our login may publish Celery's events."""
 
 
+def _what_to_do(error: DatabaseError | SchemaTooNew) -> str:
+    """About a state that cannot be opened: it may be whole."""
+    if isinstance(error, SchemaTooNew):
+        return "Run the version that wrote it, or a newer one"
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return "Make room on the disk, and look whether it is damaged: the state is left as it is"
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return "It must be writable: is the disk mounted read-only? The state is left as it is"
+    return "Restore it, or move it away and join again: what is seeded stays on disk"
+
+
 class State:
     """The durable state of one worker, in `directory`, which is locked until `close`.
 
@@ -99,8 +112,7 @@ class State:
             self.close()
             reason = error.orig if isinstance(error, DatabaseError) else error
             raise StateUnreadable(
-                f"cannot use the worker's state in {path}: {reason}. Restore it, or move it away and join "
-                "again: what is seeded stays on disk"
+                f"cannot use the worker's state in {path}: {reason}. {_what_to_do(error)}"
             ) from error
 
     def close(self) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import pytest
 
 from seederfarm.installer.bundle import INSTALLER
 from workers.state.state import FILE
@@ -13,15 +18,16 @@ from workers.state.state import FILE
 TOKEN = "sfj1_eyJzZWNyZXQiOiJhIn0"
 """`{"secret":"a"}`"""
 OTHER_USER = 12345
+AWAY = "http://127.0.0.1:1"
 
 
 def run(
-    place: Path, *arguments: str, before: str = "", typed: str = "", **env: str
+    place: Path, *arguments: str, before: str = "", typed: str = "", farm: str = AWAY, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the script of a farm that nothing answers for, with `place` as working directory and `typed` as its
-    standard input."""
+    """Run the script of a farm, by default of one that nothing answers for, with `place` as working directory
+    and `typed` as its standard input."""
     script = place.parent / "install.sh"
-    text = INSTALLER.read_text().replace("\nFARM_URL=''", "\nFARM_URL=http://127.0.0.1:1", 1)
+    text = INSTALLER.read_text().replace("\nFARM_URL=''", f"\nFARM_URL={farm}", 1)
     script.write_text(text.replace('\nmain "$@"', f'\n{before}\nmain "$@"'))
     words = ("--no-systemd", "--prefix", f"{place.parent}/program", "--data", f"{place.parent}/data")
     return subprocess.run(
@@ -68,6 +74,41 @@ def test_a_token_comes_from_standard_input_or_in_the_script(tmp_path: Path) -> N
     assert "a token begins with sfj1_" in run(place, "-", typed="hello\n").stderr
     assert "cut short or damaged" in run(place, "-", typed=f"{TOKEN[:12]}\n").stderr
     assert "no TOKEN given" in run(place).stderr
+
+
+@pytest.mark.parametrize(("seconds", "way"), [(3600, "behind"), (-86400 * 365, "ahead of")])
+def test_a_clock_that_is_far_off_is_named_before_anything_is_installed(
+    tmp_path: Path, seconds: int, way: str
+) -> None:
+    class Pages(BaseHTTPRequestHandler):
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(time.time() + seconds)
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as pages:
+        threading.Thread(target=pages.serve_forever, daemon=True).start()
+        done = run(folder(tmp_path / "here"), TOKEN, farm=f"http://127.0.0.1:{pages.server_port}")
+        pages.shutdown()
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert f" s {way} that of the farm: set it" in done.stderr
+    assert not any(path.is_dir() for path in (tmp_path / "program").iterdir()), "nothing is installed"
+
+
+def test_a_card_that_is_full_or_read_only_is_named(tmp_path: Path) -> None:
+    place = folder(tmp_path / "here")
+    full = 'df() { printf "%s\\n" "File system" "/dev/mmcblk0p2 30000000 29999000 1000 100% /"; }'
+    refused = run(place, TOKEN, before=full)
+    assert refused.returncode == 1 and "has 1 MB free, the program needs 300 MB" in refused.stderr
+    read_only = 'mkdir() { echo "mkdir: cannot create directory: Read-only file system" >&2; return 1; }'
+    refused = run(place, TOKEN, before=read_only)
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1
+    assert "cannot be written: Read-only file system. Is the disk full, or mounted" in refused.stderr
 
 
 def test_purge_refuses_a_directory_that_is_no_worker_s(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -176,9 +177,30 @@ def test_a_state_that_cannot_be_used_is_named_and_left_alone(tmp_path: Path, how
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         state.close()
     before = path.read_bytes()
-    with pytest.raises(StateUnreadable, match=r"worker\.sqlite3"):
+    what_to_do = "Restore it" if how == "garbage" else "Run the version that wrote it"
+    with pytest.raises(StateUnreadable, match=rf"worker\.sqlite3: .*\. {what_to_do}"):
         State(tmp_path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason", "what_to_do"),
+    [
+        ("PRAGMA max_page_count = 2", "database or disk is full", "Make room"),
+        ("PRAGMA query_only = true", "attempt to write a readonly database", "It must be writable"),
+    ],
+)
+def test_a_card_that_is_full_or_read_only_is_no_reason_to_move_the_state_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, reason: str, what_to_do: str
+) -> None:
+    def set_pragmas(connection: Any, record: object) -> None:
+        connection.cursor().execute(limit)
+
+    monkeypatch.setattr(state_module, "_set_pragmas", set_pragmas)
+    with pytest.raises(StateUnreadable, match=rf"{reason}\. {what_to_do}"):
+        State(tmp_path)
+    monkeypatch.undo()
+    State(tmp_path).close()
 
 
 def test_a_state_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ FRESH: Final = timedelta(seconds=20)
 """A list that is older shows no peer: workers send one every few seconds. Ours."""
 SHOWN: Final = 20
 """Peers that a page lists, the busiest first. Ours."""
+MAX_LISTS: Final = 500
+"""Lists of peers that are read for the whole farm, of up to 20 peers: those of 50 watched drives. Ours."""
 WAYS: Final = {"direct": "direct", "punched": "hole-punched", "relayed": "through a relay"}
 
 
@@ -73,6 +75,17 @@ def peers_of(drive: Drive, now: datetime) -> Peers:
         down=sum(peer.down for peer in found),
         shown=found[:SHOWN],
     )
+
+
+def connected(now: datetime) -> list[Peer]:
+    """Return the peers of all copies of watched drives. A peer of two drives is there twice. Two queries."""
+    rows = CopyPeers.objects.filter(replica__desired=True, at__gt=now - FRESH)
+    names = _names()
+    return [
+        _peer(peer, each.replica.worker, names)
+        for each in rows.select_related("replica__worker")[:MAX_LISTS]
+        for peer in each.peers
+    ]
 
 
 def newest_lists(keys: Collection[str], now: datetime) -> dict[str, datetime]:

@@ -18,7 +18,7 @@ from seederfarm.registry.models.worker import silent_since
 from seederfarm.registry.reach import Reachability, engines_of, reachability_of
 from seederfarm.registry.services.watching import watch
 
-from ...reads.peers import peers_of
+from ...reads.peers import connected, peers_of
 from ..access import READ
 from ..drives import Key, drive_of
 from ..paging import MAX_CURSOR, NEWEST, PageQuery, Text, in_order, wrong
@@ -41,6 +41,7 @@ from .shapes import (
     record_of,
     size_of,
     status_of,
+    swarm_peers,
 )
 
 router: Final = Router(tags=["compat"])
@@ -142,7 +143,7 @@ def compat_peers(request: HttpRequest, key: Key) -> Any:
 
 @router.get("/drives/{key:key}/stats", response=dict[str, FileStats], auth=READ, by_alias=True)
 def compat_stats(request: HttpRequest, key: Key) -> Any:
-    """Empty: files are at `files/KEY`."""
+    """Empty: the farm keeps no list of files. They are at `files/KEY`."""
     drive_of(key)
     return {}
 
@@ -183,7 +184,7 @@ def compat_version_info(request: HttpRequest, key: Key, version: Version) -> Any
 
 @router.get("/drives/{key:key}/{version}/stats", response=dict[str, FileStats], auth=READ, by_alias=True)
 def compat_version_stats(request: HttpRequest, key: Key, version: Version) -> Any:
-    """Empty: files are at `files/KEY/VERSION`."""
+    """Empty: the farm keeps no list of files. They are at `files/KEY/VERSION`."""
     _of_version(key, version)
     return {}
 
@@ -220,7 +221,7 @@ def compat_host(request: HttpRequest) -> Any:
 
 @router.get("/stats/network", response=NetworkStats, auth=READ, by_alias=True)
 def compat_network(request: HttpRequest) -> Any:
-    """Whether workers are online and peers reach them."""
+    """Whether workers are online and peers reach them, and which peers of drives that are looked at."""
     workers = [worker.engine for worker in _online() if worker.engine]
     reached = [reachability_of(engine) for engine in workers]
     addresses = [each.get("address") for engine in workers for each in engines_of(engine)]
@@ -230,7 +231,7 @@ def compat_network(request: HttpRequest) -> Any:
             holepunchable=any(found in PUNCHABLE for found in reached),
             bootstrapped=any(engine.get("running") for engine in workers),
             remote_address=next(filter(None, addresses), ""),
-            current_peers=[],
+            current_peers=swarm_peers(connected(timezone.now())),
         ),
     )
 

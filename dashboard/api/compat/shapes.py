@@ -15,10 +15,15 @@ from pydantic.alias_generators import to_camel
 from seederfarm.registry.models import Drive, Event, Replica
 from seederfarm.registry.queries import whole_key
 
+from ...reads.peers import WAYS
 from ...reads.peers import Peer as Connected
 
 RECENT: Final = timedelta(hours=24)
 """How long a drive is `recentlyAdded`. There it is until the first request. Ours."""
+
+MAX_PEERS: Final = 100
+"""Connections of the network. Ours."""
+WAY_OF: Final = {words: way for way, words in WAYS.items()}
 
 Status = Literal["WAITING", "DOWNLOADING", "SEEDING"]
 
@@ -48,6 +53,15 @@ class Peer(Camel):
     downloaded_blocks: int | None = Field(description="Null: not counted.")
 
 
+class SwarmPeer(Camel):
+    """A connection of a worker. Bytes are those of blocks of drives that are looked at, since it began."""
+
+    remote_address: str = Field(description="Its public key.")
+    type: str = Field(description="`direct`, `punched` or `relayed`.")
+    bytes_sent: int
+    bytes_received: int
+
+
 class FileStats(Camel):
     """A file."""
 
@@ -69,7 +83,7 @@ class Record(Camel):
     """A drive."""
 
     key: str
-    stats: dict[str, FileStats] = Field(description="By path. Empty: files are at `files/KEY`.")
+    stats: dict[str, FileStats] = Field(description="By path. Empty: the farm keeps no list of files.")
     size: Size
     peers: list[Peer]
     info: Info
@@ -102,7 +116,7 @@ class SwarmStats(Camel):
     holepunchable: bool = Field(description="Peers reach a worker directly or through a hole.")
     bootstrapped: bool
     remote_address: str
-    current_peers: list[Peer]
+    current_peers: list[SwarmPeer] = Field(description="Of drives that somebody looks at: 100 at most.")
 
 
 class NetworkStats(Camel):
@@ -160,6 +174,21 @@ def peer_of(peer: Connected) -> Peer:
         downloaded_bytes=peer.bytes_in,
         downloaded_blocks=None,
     )
+
+
+def swarm_peers(found: Sequence[Connected]) -> list[SwarmPeer]:
+    """Return the connections that peers of drives share, the busiest first."""
+    joined: dict[tuple[int, str], SwarmPeer] = {}
+    for peer in found:
+        way = WAY_OF.get(peer.way, "")
+        new = SwarmPeer(
+            remote_address=whole_key(peer.id) or peer.id, type=way, bytes_sent=0, bytes_received=0
+        )
+        connection = joined.setdefault((peer.worker.pk, peer.id), new)
+        connection.bytes_sent += peer.bytes_out
+        connection.bytes_received += peer.bytes_in
+    busiest = sorted(joined.values(), key=lambda each: each.bytes_sent + each.bytes_received, reverse=True)
+    return busiest[:MAX_PEERS]
 
 
 def record_of(drive: Drive, copies: Sequence[Replica], now: datetime, peers: Sequence[Peer] = ()) -> Record:

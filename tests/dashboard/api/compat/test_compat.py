@@ -65,6 +65,22 @@ def test_peers_are_those_that_workers_report_once_asked(compat: Any) -> None:
     assert compat(f"drives/{drive.key}/peers") == [shown] == compat(f"drives/{drive.key}")["peers"]
 
 
+def test_peers_of_the_network_are_the_connections_of_drives_that_are_looked_at(compat: Any) -> None:
+    worker, now = a_worker("fra"), timezone.now()
+    peer = {"id": "07" * 32, "way": "direct", "down": 0.0, "up": 0.0, "seconds": 1.0}
+    few, many = {**peer, "bytes_in": 3, "bytes_out": 5}, {**peer, "bytes_in": 0, "bytes_out": 40}
+    other = {**few, "id": "08" * 32, "way": "relayed"}
+    for name, at, peers in (
+        ("tides", now, [few, other]), ("coast", now, [many]), ("old", now - timedelta(minutes=1), [many])
+    ):  # fmt: skip
+        copy = a_copy(a_drive(name), worker)
+        CopyPeers.objects.create(replica=copy, at=at, total=len(peers), peers=peers)
+    assert compat("stats/network")["swarm"]["currentPeers"] == [
+        {"remoteAddress": "07" * 32, "type": "direct", "bytesSent": 45, "bytesReceived": 3},
+        {"remoteAddress": "08" * 32, "type": "relayed", "bytesSent": 5, "bytesReceived": 3},
+    ]
+
+
 def test_a_drive_that_was_not_seen_has_the_values_of_a_new_one(compat: Any) -> None:
     drive = make_drive("new")
     found = compat(f"drives/{drive.key}")

@@ -14,6 +14,7 @@ from hypercore.core import StoredRun
 from hypercore.drive import BlobId
 from hypercore.errors import BlockNotAvailable
 
+from .hashed import HashedBlocks
 from .stored import StoredCore
 
 FIRST_BYTES: Final = 128 << 10
@@ -58,21 +59,22 @@ async def stored_content(
 class _Reading:
     """A run that a thread reads."""
 
-    def __init__(self, run: StoredRun) -> None:
+    def __init__(self, run: StoredRun, hashed: HashedBlocks) -> None:
         self.blocks = len(run)
         self._run = run
+        self._hashed = hashed
         self.data = asyncio.get_running_loop().run_in_executor(_threads, self._read)
 
     def _read(self) -> bytes | None:
         try:
-            return self._run.read()
+            return self._hashed.read(self._run)
         finally:
             self._run.close()
 
 
 def _begin(core: StoredCore, index: int, end: int, limit: int) -> _Reading | None:
     run = core.run(index, min(end, index + MAX_BLOCKS), limit) if index < end else None
-    return None if run is None else _Reading(run)
+    return None if run is None else _Reading(run, core.hashed)
 
 
 def _first_block(core: StoredCore, blob: BlobId, start: int) -> tuple[int, int] | None:

@@ -1,7 +1,7 @@
 """Cores that engines of this machine have stored, read while the engines run.
 
 An engine's database is seen in transactions of RENEW_SECONDS at most: it can recycle its log, and a fork
-that it follows meanwhile is noticed. Blocks are hashed when they are read.
+that it follows meanwhile is noticed. Blocks are hashed when they are read (`hashed.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from hypercore.storage.base import CoreRow
 from hypercore.storage.disk import DATABASE_NAME
 from hypercore.storage.readonly import ReadOnlyDisk
 
+from .hashed import HashedCores
+
 RENEW_SECONDS = 0.25
 """Longest time that reading goes on in one transaction."""
 
@@ -31,6 +33,7 @@ MAX_ENGINES = 64
 """Engines of one worker that are looked into (`worker run --shards`)."""
 
 log = logging.getLogger(__name__)
+_hashed = HashedCores()
 
 
 class StoredCore:
@@ -41,6 +44,7 @@ class StoredCore:
         self._drive = drive
         self.core = core
         self._row = row
+        self.hashed = _hashed.of(drive.directory, core.key, core.fork)
 
     def get(self, index: int) -> bytes | None:
         """The block, verified; None if it is not stored."""
@@ -81,6 +85,7 @@ class StoredDrive:
 
     def __init__(self, directory: Path) -> None:
         """Raises StorageError."""
+        self.directory = directory
         self._backend = ReadOnlyDisk(directory, max_open_files=OPEN_FILES)
         self._store = Store(self._backend, page_cache_bytes=PAGE_CACHE_BYTES)
         self._log = directory / f"{DATABASE_NAME}-shm"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from .._types import Buffer
 from ..bitfield import Bitfield
 from ..merkle.hashing import leaf_hash
 from ..merkle.source import NodeSource
@@ -31,21 +32,38 @@ class StoredRun:
     def __len__(self) -> int:
         return len(self._leaves)
 
+    @property
+    def start(self) -> int:
+        """The number of the first block."""
+        return self._leaves[0].index // 2
+
     def read(self) -> bytes | None:
         """All blocks joined, verified. None if one of them is not there any more, or corrupt: read them one
         by one."""
+        data = self.load()
+        return data if data is not None and self.matches(data) else None
+
+    def load(self) -> bytes | None:
+        """All blocks joined, as the file has them: nothing is verified. None if they are not there any
+        more."""
         try:
             data = os.pread(self._descriptor, self.size, self._offset)
         except OSError:
             return None
-        if len(data) != self.size:
-            return None
+        return data if len(data) == self.size else None
+
+    def matches(self, data: Buffer) -> bool:
+        """Whether these `size` bytes are the blocks, by their hashes."""
         view, at = memoryview(data), 0
         for leaf in self._leaves:
             if leaf_hash(view[at : at + leaf.size]) != leaf.hash:
-                return None
+                return False
             at += leaf.size
-        return data
+        return True
+
+    def file_state(self) -> os.stat_result:
+        """What the system says of the file now. Raises OSError."""
+        return os.fstat(self._descriptor)
 
     def close(self) -> None:
         """Close the descriptor. Safe to repeat."""

@@ -31,7 +31,7 @@ from hypercore.keys import encode_key
 from tests.support import node
 from tests.support.farm_home import FarmHome
 from tests.support.node import Testnet
-from workers.gateway.hashed import SETTLED_SECONDS
+from workers.gateway.hashed import QUIET_SECONDS
 
 SERVERS = Path(__file__).with_name("servers")
 OURS = "ours"
@@ -166,8 +166,8 @@ def change(files: Sequence[Path]) -> None:
 
 def read_before(ours: Server, files: Sequence[Path], size: int) -> None:
     """Have the gateway hash the blocks."""
-    settled = max(path.stat().st_ctime for path in files) + SETTLED_SECONDS + 0.1
-    time.sleep(max(0.0, settled - time.time()))
+    quiet = max(path.stat().st_ctime for path in files) + QUIET_SECONDS + 0.1
+    time.sleep(max(0.0, quiet - time.time()))
     ours.fetch(size)
 
 

@@ -7,7 +7,7 @@ fork. The system sets the time of change with every write, and no program can se
 noticed at once. A medium that decays without a write is noticed after HASHED_SECONDS, and by the proofs of
 the worker.
 
-A file that was changed less than SETTLED_SECONDS ago proves nothing: a second write in the same tick of the
+A file that was changed less than QUIET_SECONDS ago proves nothing: a second write in the same tick of the
 file system's clock would look like the first.
 """
 
@@ -26,8 +26,8 @@ from hypercore.ranges import RangeSet
 
 HASHED_SECONDS: Final = 600
 """Seconds after which blocks are hashed again. Ours."""
-SETTLED_SECONDS: Final = 3
-"""Seconds without a change after which the times of a file tell a later one: those of FAT have two. Ours."""
+QUIET_SECONDS: Final = 3
+"""Seconds without a change after which the times of a file show a later one: FAT has steps of two. Ours."""
 MAX_RANGES: Final = 4096
 """Ranges of blocks that are remembered for one file, at some 100 bytes each; beyond, all are forgotten.
 Ours."""
@@ -70,7 +70,7 @@ class HashedBlocks:
             return end is not None and end >= run.start + len(run)
 
     def _remember(self, run: StoredRun, before: os.stat_result) -> None:
-        if self._clock() - max(before.st_ctime, before.st_mtime) < SETTLED_SECONDS:
+        if self._clock() - max(before.st_ctime, before.st_mtime) < QUIET_SECONDS:
             return
         with self._lock:
             state = _state(before)

@@ -10,7 +10,7 @@ import pytest
 from hypercore.core import StoredRun
 from hypercore.merkle.hashing import leaf_node
 from workers.gateway import hashed
-from workers.gateway.hashed import HASHED_SECONDS, SETTLED_SECONDS, HashedBlocks, HashedCores
+from workers.gateway.hashed import HASHED_SECONDS, QUIET_SECONDS, HashedBlocks, HashedCores
 
 from ...support.waiting import eventually
 
@@ -23,7 +23,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.write_bytes(b"".join(BLOCKS))
-        self.now = path.stat().st_ctime + SETTLED_SECONDS
+        self.now = path.stat().st_ctime + QUIET_SECONDS
         self.blocks = HashedBlocks(lambda: self.now)
         self.hashed = 0
 
@@ -101,12 +101,12 @@ def test_a_file_in_the_place_of_another_is_hashed(read: Reader, tmp_path: Path) 
 
 
 def test_a_file_that_was_just_written_proves_nothing(read: Reader) -> None:
-    read.now -= SETTLED_SECONDS / 2
+    read.now -= QUIET_SECONDS / 2
     assert read(0, 10) == read(0, 10) == (joined(0, 10), True)
-    read.now += SETTLED_SECONDS
+    read.now += QUIET_SECONDS
     assert read(0, 10) == (joined(0, 10), True)
     assert read(0, 10) == (joined(0, 10), False)
-    read.now -= 2 * SETTLED_SECONDS
+    read.now -= 2 * QUIET_SECONDS
     assert read(0, 10) == (joined(0, 10), True), "the clock went back"
 
 

@@ -114,7 +114,7 @@ def pin(key: str, worker: tuple[str, ...], nowhere: bool, as_json: bool) -> None
 @click.option("--never", is_flag=True, help="Keep them until they are removed.")
 @json_option
 def expire(key: tuple[str, ...], lasts: str, never: bool, as_json: bool) -> None:
-    """Set when drives are removed by themselves."""
+    """Set when drives are removed by themselves. The last copy of one is kept, as by `remove`."""
     if bool(lasts) == never:
         raise BadInput("give --in TIME, or --never")
     at = None if never else datetime.now(UTC) + _lifetime(lasts)

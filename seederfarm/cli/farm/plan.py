@@ -23,7 +23,10 @@ Line = Mapping[str, Any]
 @click.option("--dry-run", is_flag=True, help="Change nothing. The farm carries plans out by itself.")
 @json_option
 def plan(dry_run: bool, as_json: bool) -> None:
-    """Show what the next plan would do: copies to make, copies to release, drives that find no worker."""
+    """Show what the next plan would do: copies to make, copies to release, drives that find no worker.
+
+    It lists the first 1,000 of each, and totals.
+    """
     if not dry_run:
         raise BadInput("the farm carries plans out by itself; --dry-run shows the next one")
     open_farm()

@@ -33,7 +33,10 @@ from .output import MAX_LISTED_ERRORS, json_lines, json_option, plain
     "--secrets", is_flag=True, help="Include HTTP headers, secrets of channels, logins and tokens in URLs."
 )
 def export(output: str, seeds: bool, secrets: bool) -> None:
-    """Write drives, sources and what is set about alerts, one JSON object a line, for `import`."""
+    """Write drives, sources and what is set about alerts, one JSON object a line, for `import`.
+
+    Without --secrets, sources and channels that have some come switched off.
+    """
     open_farm()
     from ...registry.services import transfer
 
@@ -89,7 +92,8 @@ def _named(path: Path) -> Iterator[None]:
 def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
     """Register what is in a file that `export` wrote; - is stdin.
 
-    Known ones stay unchanged.
+    Known ones stay unchanged. A damaged line imports nothing. Lines that name an unknown worker, owner or
+    source are reported and left out.
     """
     open_farm()
     from django.db import transaction

@@ -250,7 +250,7 @@ def drain(name: str, as_json: bool) -> None:
 def retire(name: str, yes: bool, force: bool, as_json: bool) -> None:
     """End the membership of a worker: its messages are refused, and its copies no longer count.
 
-    `worker drain` first moves its copies elsewhere.
+    `worker drain` first moves its copies elsewhere. In a terminal it asks where --yes is needed.
     """
     open_farm()
     from ...registry.services.workers import retire as retire_workers

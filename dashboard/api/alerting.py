@@ -26,7 +26,7 @@ from .given import Given, invalid
 from .history import key_of
 from .paging import MAX_ID, PageOf, Text, whole, wrong
 from .problems import ProblemError
-from .shapes import DriveRef, WorkerRef
+from .shapes import DriveRef, WorkerRef, of_row
 from .workers import worker_of
 
 router: Final = Router(tags=["alerts"])
@@ -138,16 +138,7 @@ class ChannelShape(BaseModel):
     @classmethod
     def of(cls, channel: AlertChannel) -> ChannelShape:
         """The shape of a channel, without logins and tokens."""
-        same = (
-            "name", "kind", "min_severity", "sends_closed", "remind_every", "enabled", "works", "last_ok_at",
-            "last_failed_at", "last_error",
-        )  # fmt: skip
-        return cls(
-            id=channel.pk,
-            target=without_secrets(channel.target),
-            has_secret=bool(channel.secret),
-            **{name: getattr(channel, name) for name in same},
-        )
+        return of_row(cls, channel, target=without_secrets(channel.target), has_secret=bool(channel.secret))
 
 
 class ChannelChanges(Given):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -15,6 +15,13 @@ from seederfarm.registry.verdict import Verdict
 
 Kind = Literal["core", "bee", "drive"]
 SourceKind = Literal["http", "bee", "file"]
+S = TypeVar("S", bound=BaseModel)
+
+
+def of_row(shape: type[S], row: Any, **values: Any) -> S:
+    """The shape with these values. Its other fields are attributes of the row with the same names."""
+    same = {name: getattr(row, name) for name in shape.model_fields if name not in values}
+    return shape(**same, **values)
 
 
 class DriveRef(BaseModel):
@@ -372,12 +379,9 @@ class SourceShape(BaseModel):
     @classmethod
     def of(cls, source: Any) -> SourceShape:
         """The shape of a source with `keys`, its tags prefetched."""
-        same = (
-            "name", "kind", "enabled", "every", "shrink", "remove_unlisted", "remove_last_copies", "label",
-            "required_tags", "priority", "replicas_min", "replicas_max", "keys", "listed", "refused", "held",
-            "failures", "next_at",
-        )  # fmt: skip
-        return cls(
+        return of_row(
+            cls,
+            source,
             location=without_secrets(source.location),
             removals_url=without_secrets(source.removals_url),
             headers=sorted(source.headers or {}),
@@ -388,7 +392,6 @@ class SourceShape(BaseModel):
             read_at=source.last_at,
             succeeded_at=source.last_success_at,
             added_at=source.created_at,
-            **{name: getattr(source, name) for name in same},
         )
 
 

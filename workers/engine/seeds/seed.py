@@ -6,10 +6,10 @@ events) and returns when it must be called again at the latest; the engine also 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..model.events import CoreChanged, Event, PeerChanged, Progress, Synced
+from ..model.events import Event, PeerChanged, Synced
 from ..model.interfaces import CoreSession, RemotePeer
 from ..model.kind import MAIN_ROLE, Finding, Kind, Role
 from ..model.rate import Rate
@@ -20,7 +20,8 @@ from .cold import Cold, ColdCore, SeedRecord, amounts_of
 from .core_problems import doubts_of, problems_of, too_many_blocks, too_many_cores
 from .detect import all_lack, detect_kind, detection_basis, remembered
 from .peer_counters import PeerAmounts, PeerCounters, PeerDelta
-from .totals import Head, SeedTotals, recorded, totals_of
+from .progress import ProgressEvents
+from .totals import SeedTotals, totals_of
 from .tracked_core import TrackedCore
 
 DETECT_TIMEOUT = 3.0
@@ -73,7 +74,6 @@ class Seed:
         self._emit = emit
         self._changed = changed
         self._claim = claim
-        self._interval = report_interval
         self._active = resting is None
         self._tally = PeerCounters()
         self._max_fork = wanted.max_fork
@@ -100,9 +100,7 @@ class Seed:
         self._needed = RequiredBlobs()
 
         self._down, self._up = Rate(), Rate()
-        self._heads: dict[bytes, Head] = {}
-        self._totals: SeedTotals | None = None
-        self._reported_at = float("-inf")
+        self._progress = ProgressEvents(self.key, emit, report_interval)
         self._synced: object = None
         self._uncertain_since: float | None = None
         self._fed: tuple[int, float] | None = None
@@ -121,7 +119,7 @@ class Seed:
             self._needed.assume(self._main.core, blobs if cold.readable else None)
         self._set_kind(cold.kind)
         self._tally.resume(cold.bytes_in, cold.bytes_out)
-        self._heads, self._totals = recorded(cold)
+        self._progress.resume(cold)
         known = [
             (core.key, core.fork, core.length, core.unavailable)
             for core in cold.cores
@@ -287,7 +285,8 @@ class Seed:
         self._emit_peers()
         self._emit_problems()
         self._awaiting = any(part.fullness.busy(now) for part in self._open_parts)
-        deadlines = (self._emit_progress(now), self._emit_synced(now), *checks)
+        progress = self._progress.update(self.parts, self._count(), now)
+        deadlines = (progress, self._emit_synced(now), *checks)
         if self._main.full and not self._needed.finished:
             self._needed.update(self._main.core)  # in any case: nothing else may ask for it now
             return now  # the db is looked through in portions: go on in the next turn
@@ -435,33 +434,6 @@ class Seed:
                     self._emit(event)
                 self._failed |= part.conflict
 
-    def _emit_progress(self, now: float) -> float | None:
-        """Emit heads and totals that changed; not more often than the interval allows."""
-        totals = self._count()
-        if totals == self._totals and not any(self._new_heads()):
-            return None
-        next_at = self._reported_at + self._interval()
-        if now < next_at:
-            return next_at
-        self._reported_at = now
-        self._emit_heads()
-        if totals != self._totals:
-            self._totals = totals
-            self._emit(Progress(key=self.key, **totals._asdict()))
-        return None
-
-    def _new_heads(self) -> Iterator[tuple[bytes, Head]]:
-        for part, role in self.parts:
-            core = part.core
-            head = Head(role, core.length, core.fork, core.byte_length)
-            if head != self._heads.get(core.key) and (core.length or core.fork):
-                yield core.key, head
-
-    def _emit_heads(self) -> None:
-        for core, head in self._new_heads():
-            self._heads[core] = head
-            self._emit(CoreChanged(key=self.key, core=core, **head._asdict()))
-
     def _emit_synced(self, now: float) -> float | None:
         if not self.complete or self.kind is None:
             self._synced = None
@@ -479,7 +451,7 @@ class Seed:
                 return self._uncertain_since + DETECT_TIMEOUT
             self._save_kind(self.kind)
         self._synced = state
-        self._emit_heads()  # of what `synced` is about
+        self._progress.emit_heads(self.parts)  # of what `synced` is about
         totals = self._count()
         if totals.unavailable_blocks:
             self.record()  # now: the peer that had the blocks may never return to report that it lacks them

@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from farmwire.assignment import MAX_PEERS, Assignment, AssignmentEntry
 from farmwire.message import Kind
 from farmwire.tasks import CONFIGURE, REFRESH, RETIRE, SYNC_ASSIGNMENT, Configure, Limit, Refresh, Retire
-from seederfarm.registry.models import AssignmentState, BlindCore, Drive, Replica, Worker
-from seederfarm.registry.services.blind_cores import wanted_by_farm
+from seederfarm.registry.models import AssignmentState, BlindCore, Replica, Worker
+from seederfarm.registry.services.blind_cores import of_wanted_drive
 from seederfarm.registry.sql import batches
 
 from . import outbox
@@ -81,8 +81,7 @@ def _named_by_clients(worker_id: int) -> dict[str, dict[str, Any]]:
     """The fields of entries of what clients have blind peers keep, by key. What neither a person nor a source
     wants is not announced, so that copies are fetched from the blind peers of workers that have it."""
     here = BlindCore.objects.filter(drive__replicas__worker=worker_id, drive__replicas__desired=True)
-    of_farm = Exists(Drive.objects.filter(wanted_by_farm(), pk=OuterRef("drive")))
-    rows = here.values_list("drive__key", "worker_id", of_farm)
+    rows = here.values_list("drive__key", "worker_id", of_wanted_drive())
     kept: dict[str, bool] = {}
     wanted: dict[str, bool] = {}
     for key, keeper, is_wanted in rows:

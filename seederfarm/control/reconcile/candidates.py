@@ -19,7 +19,7 @@ from seederfarm.placement.model import WorkerStatus
 from seederfarm.registry.sql import rows_as_table
 
 from .liveness import WorkerRow, status_of
-from .load import CHUNK, PINS
+from .load import CHUNK, pins
 
 _WORKERS: Final = (("id", "bigint"), ("counts", "bigint"), ("leaves", "bigint"), ("takes", "bigint"))
 
@@ -59,9 +59,10 @@ def drives_to_plan(seen: Sequence[WorkerRow], now: datetime) -> array[int]:
         for pk, status in statuses
     ]
     table, parameters = rows_as_table(_WORKERS, rows)
+    pinned, values = pins()
     found = array("q")
     with connection.chunked_cursor() as cursor:
-        cursor.execute(_QUERY.format(workers=table, pins=PINS), parameters)
+        cursor.execute(_QUERY.format(workers=table, pins=pinned), [*parameters, *values])
         while rows_found := cursor.fetchmany(CHUNK):
             found.extend(row[0] for row in rows_found)
     return found

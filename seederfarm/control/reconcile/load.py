@@ -11,8 +11,9 @@ from django.db import connection
 
 from farmwire.gaps import Holding
 from seederfarm.placement.model import Assign, DriveSpec, ReplicaState, WorkerSpec
-from seederfarm.registry.models import Drive, Replica
+from seederfarm.registry.models import BlindCore, Drive, Replica
 from seederfarm.registry.models.replica import MAX_PROOF_FAILURES
+from seederfarm.registry.services.blind_cores import of_wanted_drive
 from seederfarm.registry.services.copies import HOLDING, holding_of
 from seederfarm.registry.sql import rows_as_table
 
@@ -24,15 +25,6 @@ CHUNK: Final = 20_000
 """Rows fetched at once."""
 ID_BATCH: Final = 10_000
 """Primary keys in one condition."""
-PINS: Final = (
-    f"(SELECT drive_id, worker_id FROM {Drive.pinned_workers.through._meta.db_table} "
-    "UNION SELECT b.drive_id, b.worker_id FROM registry_blindcore b "
-    "JOIN registry_drive d ON d.id = b.drive_id WHERE NOT d.added_manually "
-    "AND NOT EXISTS (SELECT 1 FROM registry_sourceentry s WHERE s.drive_id = b.drive_id))"
-)
-"""Which drives are pinned to which workers: by people, and what only clients of blind peers want to the
-workers where they want it. The opposite of `registry.services.blind_cores.wanted_by_farm`."""
-
 _NOTHING: Final[frozenset[Any]] = frozenset()
 _KEPT: Final = "t.state <> 'paused'"
 
@@ -55,6 +47,17 @@ class PlanInput(NamedTuple):
             if under is not (drive.id in self.under_replicated):
                 (unmarked if under else marked).append(drive.id)
         return unmarked, marked
+
+
+def pins() -> tuple[str, list[Any]]:
+    """A table expression and its parameters: which drives are pinned to which workers, by people, and what
+    only clients of blind peers want to the workers where they want it."""
+    of_people = Drive.pinned_workers.through.objects.values_list("drive_id", "worker_id")
+    of_clients = BlindCore.objects.filter(~of_wanted_drive()).order_by().values_list("drive_id", "worker_id")
+    (people, first), (clients, second) = (
+        rows.query.sql_with_params() for rows in (of_people.order_by(), of_clients)
+    )
+    return f"({people} UNION {clients})", [*first, *second]
 
 
 def load(ids: Sequence[int]) -> PlanInput:
@@ -91,9 +94,11 @@ def with_assigned(workers: Sequence[WorkerSpec], assigned: Iterable[Assign]) -> 
 
 
 def _drives(ids: Sequence[int], under: set[int]) -> Iterator[DriveSpec]:
-    pins: dict[int, set[int]] = {}
-    for drive_id, worker_id in _rows(f"SELECT t.drive_id, t.worker_id FROM {PINS} t", "drive_id", ids):
-        pins.setdefault(drive_id, set()).add(worker_id)
+    pinned_to: dict[int, set[int]] = {}
+    table, values = pins()
+    pairs = f"SELECT t.drive_id, t.worker_id FROM {table} t"
+    for drive_id, worker_id in _rows(pairs, "drive_id", ids, values=values):
+        pinned_to.setdefault(drive_id, set()).add(worker_id)
     tags: dict[str, frozenset[str]] = {"[]": _NOTHING}
     removing = str(Drive.State.REMOVING)
     query = (
@@ -105,7 +110,7 @@ def _drives(ids: Sequence[int], under: set[int]) -> Iterator[DriveSpec]:
             under.add(pk)
         if words not in tags:
             tags[words] = frozenset(json.loads(words))
-        pinned = frozenset(pins[pk]) if pk in pins else _NOTHING
+        pinned = frozenset(pinned_to[pk]) if pk in pinned_to else _NOTHING
         yield DriveSpec(
             pk,
             UNKNOWN_SIZE if size is None else size,
@@ -190,13 +195,16 @@ def _reserved_bytes() -> dict[int, int]:
         return {int(worker): int(size) for worker, size in cursor.fetchall()}
 
 
-def _rows(query: str, column: str, ids: Sequence[int], condition: str = "true") -> Iterator[tuple[Any, ...]]:
-    """Rows of `query` (from a table that it calls `t`) whose `column` is one of `ids`.
+def _rows(
+    query: str, column: str, ids: Sequence[int], condition: str = "true", *, values: Sequence[Any] = ()
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of `query` (from a table that it calls `t`, with the parameters `values`) whose `column` is one of
+    `ids`.
 
     Joined to the ids: a condition with thousands of values would cost more than the rows.
     """
     table, parameters = rows_as_table((("id", "bigint"),), [(pk,) for pk in ids])
     with connection.chunked_cursor() as cursor:
-        cursor.execute(f"{query} JOIN {table} ON v.id = t.{column} WHERE {condition}", parameters)
+        cursor.execute(f"{query} JOIN {table} ON v.id = t.{column} WHERE {condition}", [*values, *parameters])
         while rows := cursor.fetchmany(CHUNK):
             yield from rows

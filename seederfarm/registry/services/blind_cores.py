@@ -40,6 +40,11 @@ def wanted_by_farm() -> Q:
     return Q(added_manually=True) | Q(Exists(SourceEntry.objects.filter(drive=OuterRef("pk"))))
 
 
+def of_wanted_drive() -> Exists:
+    """The same condition for rows that have a `drive`."""
+    return Exists(Drive.objects.filter(wanted_by_farm(), pk=OuterRef("drive")))
+
+
 def register(worker: Worker, kept: Iterable[Kept], now: datetime) -> int:
     """Register cores that this worker's blind peer keeps, as drives of their clients. Returns how many could
     not be, for the bounds. Call it in a transaction that holds the worker's row."""

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, inspect, text
 
 SCRIPTS = Path(__file__).parent / "migrations"
-NEWEST: Final = "0002"
+NEWEST: Final = "0001"
 """The last revision of the scripts."""
 
 

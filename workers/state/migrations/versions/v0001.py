@@ -22,6 +22,10 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(10)),
         sa.Column("priority", sa.Integer, nullable=False),
         sa.Column("max_fork", sa.Integer),
+        sa.Column("blind_peer", sa.Boolean, nullable=False),
+        sa.Column("seeded", sa.Boolean, nullable=False),
+        sa.Column("announce", sa.Boolean, nullable=False),
+        sa.Column("peers", sa.Text, nullable=False),
     )
     op.create_table(
         "removal",

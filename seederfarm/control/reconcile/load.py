@@ -50,14 +50,20 @@ class PlanInput(NamedTuple):
 
 
 def pins() -> tuple[str, list[Any]]:
-    """A table expression and its parameters: which drives are pinned to which workers, by people, and what
-    only clients of blind peers want to the workers where they want it."""
-    of_people = Drive.pinned_workers.through.objects.values_list("drive_id", "worker_id")
-    of_clients = BlindCore.objects.filter(~of_wanted_drive()).order_by().values_list("drive_id", "worker_id")
-    (people, first), (clients, second) = (
-        rows.query.sql_with_params() for rows in (of_people.order_by(), of_clients)
-    )
+    """A table expression and its parameters: which drives are pinned to which workers."""
+    (people, first), (clients, second) = _pins()
     return f"({people} UNION {clients})", [*first, *second]
+
+
+def _pins() -> tuple[tuple[str, Sequence[Any]], tuple[str, Sequence[Any]]]:
+    """Queries and their parameters: what people pin, and what only clients of blind peers want, to the
+    workers where they want it."""
+    of_people = Drive.pinned_workers.through.objects.order_by()
+    of_clients = BlindCore.objects.filter(~of_wanted_drive()).order_by()
+    return (
+        of_people.values_list("drive_id", "worker_id").query.sql_with_params(),
+        of_clients.values_list("drive_id", "worker_id").query.sql_with_params(),
+    )
 
 
 def load(ids: Sequence[int]) -> PlanInput:
@@ -95,17 +101,17 @@ def with_assigned(workers: Sequence[WorkerSpec], assigned: Iterable[Assign]) -> 
 
 def _drives(ids: Sequence[int], under: set[int]) -> Iterator[DriveSpec]:
     pinned_to: dict[int, set[int]] = {}
-    table, values = pins()
-    pairs = f"SELECT t.drive_id, t.worker_id FROM {table} t"
-    for drive_id, worker_id in _rows(pairs, "drive_id", ids, values=values):
-        pinned_to.setdefault(drive_id, set()).add(worker_id)
+    for query, values in _pins():  # not their union, whose rows SQLite finds by no index
+        pairs = f"SELECT t.drive_id, t.worker_id FROM ({query}) t"
+        for drive_id, worker_id in _rows(pairs, "drive_id", ids, values=values):
+            pinned_to.setdefault(drive_id, set()).add(worker_id)
     tags: dict[str, frozenset[str]] = {"[]": _NOTHING}
     removing = str(Drive.State.REMOVING)
-    query = (
+    columns = (
         "SELECT t.id, t.byte_length, t.replicas_min, t.replicas_max, t.priority, t.required_tags, t.state, "
         "t.under_replicated FROM registry_drive t"
     )
-    for pk, size, minimum, maximum, priority, words, state, is_under in _rows(query, "id", ids, _KEPT):
+    for pk, size, minimum, maximum, priority, words, state, is_under in _rows(columns, "id", ids, _KEPT):
         if is_under:
             under.add(pk)
         if words not in tags:

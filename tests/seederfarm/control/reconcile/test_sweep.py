@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from seederfarm.control.reconcile import apply, beyond_minimum, liveness, load
 from seederfarm.control.reconcile import reconcile as module
@@ -69,6 +72,22 @@ def random_farm(rng: random.Random, now: datetime) -> None:
                 released_at=None if desired else now,
                 proof_failures=rng.choice([0, 0, 0, 3]),
             )
+
+
+@pytest.mark.usefixtures("registry")
+def test_pins_of_a_few_drives_are_found_by_an_index() -> None:
+    """SQLite would otherwise compare all pins with each drive."""
+    with CaptureQueriesContext(connection) as queries:
+        load.load([1, 2])
+    table = re.compile(r'"registry_(drive_pinned_workers|blindcore)"')
+    about_pins = [query["sql"] for query in queries.captured_queries if table.search(query["sql"])]
+    assert about_pins
+    with connection.cursor() as cursor:
+        for query in about_pins:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query}")
+            steps = [str(row[3]) for row in cursor.fetchall()]
+            assert any(re.match(r"SEARCH registry_\w+ USING .*INDEX", step) for step in steps), steps
+            assert not any(re.match(r"SCAN registry_", step) for step in steps), steps
 
 
 def test_whatever_a_plan_changes_is_found_by_the_database(farm: FakeBroker, now: datetime) -> None:

@@ -109,6 +109,9 @@ class BlindPeerStats(Message, frozen=True, kw_only=True):
     """Apps that have named a core first."""
     announced: Count = 0
     """Cores that are announced."""
+    order: Annotated[str, Meta(max_length=64)] | None = None
+    """Version of the `BlindPeerOrder` that is in force; empty: none has come. None: a worker that takes
+    none."""
 
 
 class EngineStats(Message, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .message import Count, Key, Message, NodeId
+from .message import MAX_COUNT, Count, Key, Message, NodeId
 
 REPORTS_QUEUE = "reports"
 """Control reads from it, and moves there what is in the report queue of each worker, in turn."""
@@ -106,6 +106,26 @@ MAX_SEARCH_AGAIN = 500
 """Keys of one `Refresh`. Ours."""
 
 
+MAX_ORDERED_CLIENTS = 100
+"""Clients of each list of a `BlindPeerOrder`. Ours."""
+
+
+class BlindPeerOrder(Message, frozen=True, kw_only=True):
+    """What clients may at a worker that is a blind peer. That machine's own settings stay in force: a client
+    that they keep out stays out, one that they trust stays trusted."""
+
+    version: Annotated[str, Meta(min_length=1, max_length=64)]
+    """A digest of the rest. Heartbeats repeat it alone (`BlindPeerStats.order`)."""
+    clients: Annotated[list[Key], Meta(max_length=MAX_ORDERED_CLIENTS)] | None = None
+    """Clients that may name cores, beside trusted ones. None: any."""
+    trusted: Annotated[list[Key], Meta(max_length=MAX_ORDERED_CLIENTS)] = []
+    """Clients that may have cores announced, and delete them."""
+    max_cores: Annotated[int, Meta(ge=1, le=MAX_COUNT)] | None = None
+    """Cores of one client. None: the worker's own bound."""
+    max_bytes: Count | None = None
+    """Bytes of one client. None: no bound."""
+
+
 class Configure(Message, frozen=True, kw_only=True):
     """Settings of a worker that the operator changes in the control plane. None: unchanged, unless listed in
     `lift`."""
@@ -114,6 +134,8 @@ class Configure(Message, frozen=True, kw_only=True):
     paused: bool | None = None
     up_bytes_per_second: Annotated[int, Meta(ge=1024)] | None = None
     down_bytes_per_second: Annotated[int, Meta(ge=1024)] | None = None
+    blind_peer: BlindPeerOrder | None = None
+    """Absent where a heartbeat repeats the settings: it has its version."""
     lift: Annotated[list[Limit], Meta(max_length=10)] = []
     """Limits that control no longer sets. The worker's own options stay in force."""
 

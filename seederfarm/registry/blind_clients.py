@@ -23,7 +23,7 @@ class ClientUse(NamedTuple):
     active_at: datetime | None
     """When it, or a reader, last used one of its cores."""
     refused_at: datetime | None
-    """When a core of it was last not registered because it has as many as it may."""
+    """When a core of it was last not registered, because it or the worker has as many as it may."""
 
 
 class ClientOfDrive(NamedTuple):

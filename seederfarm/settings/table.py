@@ -318,6 +318,12 @@ class FarmSettings:
         "Number of copies of a core that a client has a worker's blind peer keep: with 2, another worker "
         "fetches it from the first. Applies to cores named from then on.",
     )
+    blind_peer_client_cores: int = _setting(
+        "SEEDERFARM_BLIND_PEER_CLIENT_CORES",
+        readers.whole(min_value=1, max_value=1_000_000),
+        4096,
+        "Cores of one client that are registered as drives of the farm, over the blind peers of all workers.",
+    )
 
     public_url: str = _setting(
         "SEEDERFARM_PUBLIC_URL",

@@ -12,6 +12,8 @@ import threading
 import time
 from typing import Any
 
+from msgspec.structs import replace
+
 from farmwire import tasks
 from farmwire.assignment import Assignment, AssignmentAssembler, AssignmentPage
 from farmwire.audit import Answer, Challenge
@@ -31,7 +33,7 @@ from .engine_stats import engine_stats, quota_left
 from .host import disk_bytes, host_stats
 from .pending_reports import REPORT_ALL_SOON, PendingReports
 from .sampler import Sampler
-from .settings import WorkerSettings
+from .settings import WorkerSettings, ordered
 from .shard import Shard
 from .shard_map import ShardMap
 
@@ -252,7 +254,8 @@ class Agent:
         self._challenges.engine_ready(shard.index)
 
     def _configure(self, shard: Shard) -> None:
-        limits = divide(self.limits, len(self.shards))
+        limits, own = divide(self.limits, len(self.shards)), self.settings.blind_peer
+        clients = None if own is None else ordered(own, self._order.blind_peer).to_fields()
         shard.send(
             {
                 "cmd": "configure",
@@ -262,6 +265,7 @@ class Agent:
                 "down": str(limits.down),
                 "max_blocks": limits.max_blocks,
                 "max_peers": limits.max_peers,
+                "blind_peer": clients,
             }
         )
 
@@ -383,7 +387,8 @@ class Agent:
         settings, quota = self.settings, self.limits.max_bytes
         host = host_stats(settings.data)
         free = max(0, host.disk_free_bytes - self.headroom)
-        engine = engine_stats(self.shards)
+        order = self._order.blind_peer
+        engine = engine_stats(self.shards, order="" if order is None else order.version)
         if quota is not None:
             free = min(free, max(0, quota - engine.stored_bytes), quota_left(self.shards))
         return Heartbeat(
@@ -396,7 +401,7 @@ class Agent:
             assignment_digest=self.state.assignment_digest,
             quota_bytes=quota,
             free_bytes=free,
-            configured=self._order,
+            configured=replace(self._order, blind_peer=None),
             host=host,
             engine=engine,
             run=self.run,

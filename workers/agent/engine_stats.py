@@ -33,8 +33,8 @@ def quota_left(shards: Sequence[Shard]) -> int:
     return left if len(disks) == len(shards) else sys.maxsize
 
 
-def engine_stats(shards: Sequence[Shard]) -> EngineStats:
-    """The engines as the heartbeat reports them."""
+def engine_stats(shards: Sequence[Shard], *, order: str = "") -> EngineStats:
+    """The engines as the heartbeat reports them. `order`: `BlindPeerStats.order`."""
     facts = [shard.facts for shard in shards]
     firewalled = [each["firewalled"] for each in facts if each]
     pids = [shard.pid for shard in shards]
@@ -51,15 +51,16 @@ def engine_stats(shards: Sequence[Shard]) -> EngineStats:
         down_per_second=float(sum(each.get("down", 0) for each in facts)),
         up_per_second=float(sum(each.get("up", 0) for each in facts)),
         engines=[_one(shard) for shard in shards[:MAX_ENGINES]],
-        blind_peer=_blind_peer(shards),
+        blind_peer=_blind_peer(shards, order),
     )
 
 
-def _blind_peer(shards: Sequence[Shard]) -> BlindPeerStats | None:
+def _blind_peer(shards: Sequence[Shard], order: str) -> BlindPeerStats | None:
     found = next((each for shard in shards if (each := shard.facts.get("blind_peer"))), None)
     if found is None:
         return None
-    return BlindPeerStats(**{name: found[name] for name in BlindPeerStats.__struct_fields__})
+    known = {name: found[name] for name in BlindPeerStats.__struct_fields__ if name in found}
+    return BlindPeerStats(**known, order=order)
 
 
 def _one(shard: Shard) -> OneEngine:

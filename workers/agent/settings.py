@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from farmwire.software import software
+from farmwire.tasks import BlindPeerOrder
 from hypercore.dht.address import BootstrapNode
 from hypercore.dht.constants import BOOTSTRAP_NODES
 
@@ -119,6 +120,21 @@ def blind_peer_from(environ: Mapping[str, str], *, enabled: bool = False) -> Bli
     except ValueError as error:
         raise SettingError(f"{BLIND_PEER_BAN.name}: {error}") from None
     return BlindPeerSettings(trusted=frozenset(BLIND_PEER_TRUST.value(environ)), bans=bans, clients=clients)
+
+
+def ordered(own: BlindPeerSettings, order: BlindPeerOrder | None) -> BlindPeerSettings:
+    """This machine's settings of its blind peer with what control orders: a client must be let in by both,
+    and be trusted by one of them."""
+    if order is None:
+        return own
+    clients = own.clients
+    if order.clients is not None:
+        named = frozenset(map(bytes.fromhex, order.clients))
+        clients = named if clients is None else named & clients
+    trusted = own.trusted.union(map(bytes.fromhex, order.trusted))
+    return replace(
+        own, trusted=trusted, clients=clients, max_cores=order.max_cores, max_bytes=order.max_bytes
+    )
 
 
 def settings_from(

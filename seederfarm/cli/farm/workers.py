@@ -29,6 +29,7 @@ WORKER_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("seederfarm.cli.worker.doctor:doctor", "Check this machine as a worker needs it."),
     "enroll": ("seederfarm.cli.farm.workers:enroll", "Print a command with which one worker joins."),
     "approve": ("seederfarm.cli.farm.worker_acts:approve", "Let a worker in that waits."),
+    "apps": ("seederfarm.cli.farm.worker_acts:apps", "Show or set what apps may at a blind peer."),
     "drain": ("seederfarm.cli.farm.workers:drain", "Move the copies of a worker elsewhere."),
     "retire": ("seederfarm.cli.farm.workers:retire", "End the membership of a worker."),
 }

@@ -6,6 +6,8 @@ paused drives stay in it: the worker deletes what is missing.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
@@ -17,9 +19,21 @@ from django.utils import timezone
 from msgspec.structs import replace
 
 from farmwire.assignment import MAX_PEERS, Assignment, AssignmentEntry
-from farmwire.message import Kind
-from farmwire.tasks import CONFIGURE, REFRESH, RETIRE, SYNC_ASSIGNMENT, Configure, Limit, Refresh, Retire
+from farmwire.message import Kind, to_builtins
+from farmwire.report import Heartbeat
+from farmwire.tasks import (
+    CONFIGURE,
+    REFRESH,
+    RETIRE,
+    SYNC_ASSIGNMENT,
+    BlindPeerOrder,
+    Configure,
+    Limit,
+    Refresh,
+    Retire,
+)
 from seederfarm.registry.models import AssignmentState, BlindCore, Replica, Worker
+from seederfarm.registry.models.fields import clean_clients, clean_keys
 from seederfarm.registry.services.blind_cores import of_wanted_drive
 from seederfarm.registry.sql import batches
 
@@ -219,17 +233,32 @@ def configure_of(worker: Worker) -> Configure:
         paused=worker.paused,
         up_bytes_per_second=_limit(worker.upload_limit),
         down_bytes_per_second=_limit(worker.download_limit),
+        blind_peer=_blind_peer_order(worker),
         lift=[name for name, value in limits.items() if value is None],
     )
 
 
-def check_config(worker: Worker, reported: Configure, now: datetime) -> bool:
+def _blind_peer_order(worker: Worker) -> BlindPeerOrder:
+    order = BlindPeerOrder(
+        version="-",
+        clients=clean_clients(worker.blind_clients),
+        trusted=clean_keys(worker.blind_trusted),
+        max_cores=worker.blind_max_cores,
+        max_bytes=worker.blind_max_bytes,
+    )
+    digest = hashlib.sha256(json.dumps(to_builtins(order), sort_keys=True).encode()).hexdigest()
+    return replace(order, version=digest[:16])
+
+
+def check_config(worker: Worker, beat: Heartbeat, now: datetime) -> bool:
     """Compare the settings that a worker reports with the current ones; have them sent if they differ.
 
     Returns whether they agree. Call it inside the transaction of the report.
     """
-    wanted = configure_of(worker)
-    if reported == replace(wanted, lift=[]):
+    wanted, stats = configure_of(worker), beat.engine.blind_peer
+    same = replace(beat.configured, blind_peer=None) == replace(wanted, lift=[], blind_peer=None)
+    order = None if stats is None else stats.order
+    if same and (order is None or wanted.blind_peer is None or order == wanted.blind_peer.version):
         return True
     outbox.send(worker.pk, worker.node_id, CONFIGURE, [wanted], now)
     return False

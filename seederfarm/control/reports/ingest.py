@@ -134,7 +134,7 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
         # It can get copies (again): unplaced drives may fit
         outbox.defer(ControlTask.RECONCILE)
     assignments.check_assignment(worker, beat.assignment_version, beat.assignment_digest, now)
-    assignments.check_config(worker, beat.configured, now)
+    assignments.check_config(worker, beat, now)
 
 
 def _returned(worker: Worker, lost: datetime, now: datetime) -> None:

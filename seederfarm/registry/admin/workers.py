@@ -44,7 +44,12 @@ class WorkerAdmin(FarmAdmin[Worker]):
     search_help_text = "Name, place, id or note"
     secret_fields = frozenset({"broker_hash"})
     amounts = MappingProxyType(
-        {"quota_bytes": SizeField, "upload_limit": RateField, "download_limit": RateField}
+        {
+            "quota_bytes": SizeField,
+            "upload_limit": RateField,
+            "download_limit": RateField,
+            "blind_max_bytes": SizeField,
+        }
     )
     readonly_fields = (
         "node_id_display", "state_display", "drain_display", "online", "room", "copies_display",
@@ -66,6 +71,10 @@ class WorkerAdmin(FarmAdmin[Worker]):
         ),
         ("What it is", {"fields": ("name", "zone", "tags", "note")}),
         ("What it may", {"fields": ("weight", "quota_bytes", ("upload_limit", "download_limit"), "paused")}),
+        (
+            "What apps may, if it is a blind peer",
+            {"fields": ("blind_clients", "blind_trusted", ("blind_max_cores", "blind_max_bytes"))},
+        ),
         (
             "What it reported",
             {

@@ -169,6 +169,43 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "blind_clients",
+                    models.TextField(
+                        blank=True,
+                        help_text="Apps that may have cores kept: anyone, none, or their public keys with commas between them. Empty: anyone. Those that the machine's own settings keep out stay out.",
+                        validators=[seederfarm.registry.models.fields.validate_clients],
+                        verbose_name="who may ask",
+                    ),
+                ),
+                (
+                    "blind_trusted",
+                    models.TextField(
+                        blank=True,
+                        help_text="Public keys of apps that may also have cores announced and delete them.",
+                        validators=[seederfarm.registry.models.fields.validate_keys],
+                        verbose_name="trusted apps",
+                    ),
+                ),
+                (
+                    "blind_max_cores",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        help_text="Empty: 32,768. What is kept already stays.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(1)],
+                        verbose_name="cores of one app",
+                    ),
+                ),
+                (
+                    "blind_max_bytes",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        help_text="Empty: no limit. What is kept already stays.",
+                        null=True,
+                        verbose_name="bytes of one app",
+                    ),
+                ),
+                (
                     "capacity_bytes",
                     models.PositiveBigIntegerField(editable=False, null=True, verbose_name="capacity"),
                 ),

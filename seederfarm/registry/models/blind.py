@@ -25,7 +25,8 @@ class BlindClient(models.Model):
     active_at = models.DateTimeField("last used", null=True)
     """When it, or a reader, last used one of its cores."""
     refused_at = models.DateTimeField(null=True)
-    """When a core was last not registered because it has as many as it may. None: none was."""
+    """When a core was last not registered, because it or the worker has as many as it may. None: none
+    was."""
     created_at = models.DateTimeField("first seen", default=timezone.now)
 
     class Meta:

@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Length, Lower
 from django.db.models.lookups import Exact
 
+from farmwire.tasks import MAX_ORDERED_CLIENTS
 from hypercore.errors import KeyFormatError
 from hypercore.keys import decode_key
 
@@ -27,6 +28,43 @@ def clean_key(text: str) -> str:
         return decode_key(text).hex()
     except KeyFormatError as error:
         raise ValidationError(str(error), code="malformed_key") from None
+
+
+def clean_keys(text: str) -> list[str]:
+    """Return the keys in a text, with commas or spaces between them: hex, sorted, each once. Raises
+    ValidationError, also for more than MAX_ORDERED_CLIENTS."""
+    keys = sorted({clean_key(word) for word in re.split(r"[,\s]+", text) if word})
+    if len(keys) > MAX_ORDERED_CLIENTS:
+        raise ValidationError(
+            f"{len(keys):,} keys are too many: at most {MAX_ORDERED_CLIENTS}", code="too_many_keys"
+        )
+    return keys
+
+
+def clean_clients(text: str) -> list[str] | None:
+    """Return the keys of those who may ask. None: `anyone`, or nothing was written. Raises
+    ValidationError."""
+    match text.strip().lower():
+        case "" | "anyone":
+            return None
+        case "none":
+            return []
+    try:
+        return clean_keys(text)
+    except ValidationError as error:
+        raise ValidationError(
+            f"write anyone, none or public keys: {error.message}", code=error.code
+        ) from None
+
+
+def validate_keys(text: str) -> None:
+    """Raise ValidationError unless `clean_keys` takes it."""
+    clean_keys(text)
+
+
+def validate_clients(text: str) -> None:
+    """Raise ValidationError unless `clean_clients` takes it."""
+    clean_clients(text)
 
 
 def clean_tag(text: str) -> str:

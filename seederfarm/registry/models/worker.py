@@ -14,7 +14,7 @@ from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from ..worker_states import WorkerState
-from .fields import TagListField
+from .fields import TagListField, validate_clients, validate_keys
 
 SILENT_AFTER: Final = 3.0
 """Missed heartbeats after which a worker is silent: it gets no new replicas."""
@@ -64,6 +64,31 @@ class Worker(models.Model):
     )
     download_limit = models.PositiveBigIntegerField(
         null=True, blank=True, help_text="A second. Empty: no limit."
+    )
+
+    # what clients may at its blind peer
+    blind_clients = models.TextField(
+        "who may ask",
+        blank=True,
+        validators=[validate_clients],
+        help_text="Apps that may have cores kept: anyone, none, or their public keys with commas between "
+        "them. Empty: anyone. Those that the machine's own settings keep out stay out.",
+    )
+    blind_trusted = models.TextField(
+        "trusted apps",
+        blank=True,
+        validators=[validate_keys],
+        help_text="Public keys of apps that may also have cores announced and delete them.",
+    )
+    blind_max_cores = models.PositiveBigIntegerField(
+        "cores of one app",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Empty: 32,768. What is kept already stays.",
+    )
+    blind_max_bytes = models.PositiveBigIntegerField(
+        "bytes of one app", null=True, blank=True, help_text="Empty: no limit. What is kept already stays."
     )
 
     # its last reports

@@ -33,7 +33,16 @@ from .tokens import (
     revoke_enrolment,
     use_enrolment,
 )
-from .workers import activate, delete_retired, drain, retire, retirement_of, set_paused, workers_edited
+from .workers import (
+    activate,
+    delete_retired,
+    drain,
+    retire,
+    retirement_of,
+    set_blind_peer,
+    set_paused,
+    workers_edited,
+)
 
 __all__ = [
     "Actor",
@@ -67,6 +76,7 @@ __all__ = [
     "reverify",
     "revoke_api_token",
     "revoke_enrolment",
+    "set_blind_peer",
     "set_paused",
     "set_priority",
     "set_replicas",

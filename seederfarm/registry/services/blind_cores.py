@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import models
@@ -21,9 +21,6 @@ from ..models import BlindClient, BlindCore, Drive, Replica, SourceEntry, Worker
 from ..models.blind import UNKNOWN_CLIENT
 from .drives import remove
 from .keys import Listed, add_listed, assignments_changed
-
-MAX_CORES_OF_CLIENT: Final = 4096
-"""Cores of one client that are registered, over all workers. Ours."""
 
 
 class Kept(NamedTuple):
@@ -114,7 +111,7 @@ def _actor(worker: Worker) -> str:
 
 
 def _admit(worker: Worker, new: Sequence[Kept]) -> tuple[list[Kept], set[str]]:
-    """Those for which there is room, and the clients that have as many as they may."""
+    """Those for which there is room, and the clients of the others."""
     if not new:
         return [], set()
     room = MAX_CORES_OF_WORKER - BlindCore.objects.filter(worker=worker).count()
@@ -123,11 +120,14 @@ def _admit(worker: Worker, new: Sequence[Kept]) -> tuple[list[Kept], set[str]]:
     admitted: list[Kept] = []
     full: set[str] = set()
     for core in new:
-        if core.client != UNKNOWN_CLIENT and counts[core.client] >= MAX_CORES_OF_CLIENT:
-            full.add(core.client)
-        elif len(admitted) < room:
+        may_more = (
+            core.client == UNKNOWN_CLIENT or counts[core.client] < settings.FARM.blind_peer_client_cores
+        )
+        if may_more and len(admitted) < room:
             admitted.append(core)
             counts[core.client] += 1
+        elif core.client != UNKNOWN_CLIENT:
+            full.add(core.client)
     return admitted, full
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -20,6 +20,9 @@ from .log import Actor, count_of, record_audit, record_event
 
 Workers = models.QuerySet[Worker] | Iterable[Worker]
 
+
+BLIND_PEER_FIELDS: Final = frozenset(("blind_clients", "blind_trusted", "blind_max_cores", "blind_max_bytes"))
+"""What apps may at a worker that is a blind peer."""
 
 NAMED: Final = 5
 """Drives that are named where a worker has the last copies of more."""
@@ -164,6 +167,30 @@ def set_paused(workers: Workers, paused: bool, actor: Actor) -> int:
             stored_health.changed_on(ids)
             _announce(ids)
     return len(changed)
+
+
+def set_blind_peer(worker: Worker, values: Mapping[str, object], actor: Actor) -> list[str]:
+    """Set some of BLIND_PEER_FIELDS. Returns those that changed. Raises ValidationError; nothing is changed
+    then."""
+    assert values.keys() <= BLIND_PEER_FIELDS
+    with transaction.atomic():
+        row = Worker.objects.select_for_update().get(pk=worker.pk)
+        changed = [name for name, value in values.items() if getattr(row, name) != value]
+        if not changed:
+            return []
+        for name in changed:
+            setattr(row, name, values[name])
+        row.clean_fields(exclude={field.name for field in Worker._meta.fields}.difference(changed))
+        row.save(update_fields=changed)
+        record_audit(
+            actor,
+            "worker.blind_peer",
+            f"Changed what apps may at {row.name}",
+            target=row.node_id,
+            data={"changed": changed},
+        )
+        _announce([row.pk])
+    return changed
 
 
 def workers_edited(workers: Workers) -> None:

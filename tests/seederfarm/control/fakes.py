@@ -149,7 +149,7 @@ class FakeWorker:
     def beat(self, now: datetime) -> Heartbeat:
         wanted = assignments.configure_of(Worker.objects.get(pk=self.row.pk))
         beat = heartbeat(self.name, self.assignment.version, self.assignment.digest, now.timestamp())
-        return replace(beat, configured=self.configured or replace(wanted, lift=[]))
+        return replace(beat, configured=self.configured or replace(wanted, lift=[], blind_peer=None))
 
     def report(self, now: datetime, *replicas: ReplicaReport) -> dict[str, object]:
         return self.seal(Report(heartbeat=self.beat(now), replicas=list(replicas)), now)

@@ -11,9 +11,11 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from msgspec.structs import replace
 
 from farmwire.join import Join, queue_id, seal_secret, secret_digest
 from farmwire.message import decode
+from farmwire.report import BlindPeerStats, Report
 from farmwire.tasks import CONFIGURE, JOIN, SYNC_ASSIGNMENT, WELCOME, Configure
 from hypercore.crypto import KeyPair
 from seederfarm.control import signal_handlers
@@ -151,6 +153,9 @@ def test_a_worker_gets_its_limits_and_which_of_them_ended(farm: FakeBroker, newc
     farm.take_sent()
     assignments.send_worker_config(worker.pk)
     body = farm.take_sent()[0].message["body"]
+    order = body.pop("blind_peer")
+    assert order.pop("version")
+    assert order == {"clients": None, "trusted": [], "max_cores": None, "max_bytes": None}
     assert body == {
         "quota_bytes": 7,
         "paused": False,
@@ -173,6 +178,32 @@ def test_settings_that_a_worker_does_not_confirm_are_sent_again(farm: FakeBroker
     worker.configured = Configure(paused=True, up_bytes_per_second=100_000)
     worker.send_report(now + timedelta(seconds=9))
     assert CONFIGURE not in [sent.task for sent in farm.take_sent()]
+
+
+def test_what_apps_may_is_sent_to_a_blind_peer_until_it_holds_there(farm: FakeBroker) -> None:
+    now = timezone.now()
+    worker = FakeWorker("pi", now=now)
+
+    def sent_after(order: str | None) -> list[Configure]:
+        """What a worker gets that reports this version; None: it takes none."""
+        beat, stats = worker.beat(now), BlindPeerStats(key="ab" * 32, order=order)
+        beat = replace(beat, engine=replace(beat.engine, blind_peer=stats))
+        ingest_report(worker.seal(Report(heartbeat=beat), now), now)
+        return [
+            decode(sent.message["body"], Configure) for sent in farm.take_sent() if sent.task == CONFIGURE
+        ]
+
+    assert sent_after(None) == []
+    (first,) = sent_after("")
+    assert first.blind_peer is not None and sent_after(first.blind_peer.version) == []
+    values = {"blind_clients": "none", "blind_trusted": f"{'CD' * 32}, {'ab' * 32}", "blind_max_cores": 9}
+    assert set(worker_services.set_blind_peer(worker.row, values, "cli")) == set(values)
+    assert [worker.row.pk] in farm.take_deferred("control.send_worker_config")
+    (second,) = sent_after(first.blind_peer.version)
+    order = second.blind_peer
+    assert order is not None and order.version != first.blind_peer.version
+    assert (order.clients, order.trusted, order.max_cores) == ([], ["ab" * 32, "cd" * 32], 9)
+    assert sent_after(order.version) == []
 
 
 def test_the_control_plane_keeps_its_key_in_a_private_file(tmp_path: Path) -> None:

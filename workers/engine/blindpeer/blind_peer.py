@@ -83,7 +83,6 @@ class BlindPeer:
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
         """Raises StorageError if the records cannot be read."""
-        self.settings = settings
         self.records = RecordTable(cores.store)
         self._cores = cores
         self._host = host
@@ -110,8 +109,16 @@ class BlindPeer:
         self._closed = False
         self.counters: Counter[str] = Counter()
         """Since the start, by the names that official blind peers give them."""
+        self.change_settings(settings)
 
     # --- life
+
+    def change_settings(self, settings: BlindPeerSettings) -> None:
+        """Take these from now on, but for bans. What is kept already stays, also above a bound."""
+        self.settings = settings
+        self.records.limit_clients(settings.max_cores, settings.max_bytes)
+        for client in self._clients.values():
+            client.trusted = client.key in settings.trusted
 
     def start(self) -> None:
         """Announce what was announced, and begin to watch the room."""

@@ -105,6 +105,7 @@ class Collector:
         if record is None or record.announce or self._host.is_wanted(victim.key):
             return  # meanwhile
         self.delete(victim.key)
-        record.collected, record.held_bytes, record.held_blocks = True, 0, 0
+        record.collected = True
+        self._records.hold(record, 0, 0)
         self._records.save(record)
         self._on_collected(record, victim.bytes)

@@ -226,14 +226,18 @@ class KeptCores:
                 return None  # the corestore has reported it
             kept = KeptCore(record, session)
             session.subscribe(lambda notice: self._on_notice(kept, notice))
-            session.download(self._fits(session))
+            session.download(self._fits(kept))
             core = session.core
             kept.complete = core.length > 0 and core.durable_complete
         self._kept[record.key] = kept
         return kept
 
-    def _fits(self, session: Hypercore) -> bool:
-        return self._max_blocks is None or session.length <= self._max_blocks
+    def _fits(self, kept: KeptCore) -> bool:
+        """Whether it has no more blocks than a core may, and its client no more bytes. The engine downloads
+        announced cores anyway."""
+        if self._max_blocks is not None and kept.session.length > self._max_blocks:
+            return False
+        return kept.record.announce or self._records.has_bytes(kept.record.client)
 
     # --- closing
 
@@ -262,7 +266,8 @@ class KeptCores:
                 self._discard_empty(key)
 
     def close_unused(self) -> None:
-        """Close cores that no connection uses any more. Visits some of them in each call."""
+        """Close cores that no connection uses any more, and download those whose clients may have more bytes
+        again. Visits some of them in each call."""
         swept = list(islice(self._swept, MAX_SWEPT))
         if len(swept) < MAX_SWEPT:
             self._swept = iter(list(self._kept))
@@ -270,6 +275,7 @@ class KeptCores:
         for key in swept:
             kept = self._kept.get(key)
             if kept is not None:
+                kept.session.download(self._fits(kept))
                 self._close_unused(kept)
 
     def close_all(self) -> None:
@@ -339,7 +345,7 @@ class KeptCores:
         if isinstance(notice, Durable):
             self._durable(kept)
         elif isinstance(notice, Change):
-            if notice.upgraded and not self._fits(kept.session):
+            if notice.upgraded and not self._fits(kept):
                 kept.session.download(False)
         elif isinstance(notice, PeerClosed):
             self._records.touch(kept.record, self._now_ms())
@@ -354,7 +360,9 @@ class KeptCores:
         completed = complete and (news or not kept.complete)
         kept.complete = complete
         record.length = length
-        record.held_bytes, record.held_blocks = core.have_bytes, core.bitfield.count
+        self._records.hold(record, core.have_bytes, core.bitfield.count)
+        if not self._fits(kept):
+            kept.session.download(False)
         record.collected = record.collected and not record.held_blocks
         record.active = max(record.active, now_ms)
         if news:

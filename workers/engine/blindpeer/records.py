@@ -176,6 +176,9 @@ class RecordTable:
         self._store = store
         self._max_records = max_records
         self._max_of_client = max_of_client
+        self._own_max_of_client = max_of_client
+        self._max_bytes: int | None = None
+        """Of one client. None: no bound."""
         self._max_of_host = max_of_host
         self._max_referrers = max_referrers
         self._max_further = max_further
@@ -189,6 +192,8 @@ class RecordTable:
         self._clients: dict[bytes, bytes] = {}
         """The clients: all records of one have the same object."""
         self._of_client: dict[bytes, int] = {}
+        self._bytes_of: dict[bytes, int] = {}
+        """What the cores of each client take of the room."""
         self._of_host: dict[str, int] = {}
         self._further = 0
         """Groups of all cores besides the first one of each."""
@@ -237,7 +242,27 @@ class RecordTable:
         records = (self._records[key] for key in self._groups.get(referrer, ()))
         return nlargest(count, records, key=lambda record: record.updated)
 
+    def has_bytes(self, client: bytes) -> bool:
+        """Whether the cores of a client take less of the room than they may."""
+        if self._max_bytes is None or client == UNKNOWN_CLIENT:
+            return True
+        return self._bytes_of.get(client, 0) < self._max_bytes
+
     # --- changes
+
+    def limit_clients(self, max_cores: int | None, max_bytes: int | None) -> None:
+        """Set what each client may have, above which nothing is added and nothing deleted. None: our own
+        bound, and no bound."""
+        own = self._own_max_of_client
+        self._max_of_client = own if max_cores is None else min(own, max_cores)
+        self._max_bytes = max_bytes
+
+    def hold(self, record: Record, held_bytes: int, held_blocks: int) -> None:
+        """The number of the record's stored blocks has changed."""
+        before = record.used_bytes
+        record.held_bytes, record.held_blocks = held_bytes, held_blocks
+        if self._records.get(record.key) is record:  # not deleted meanwhile
+            self._bytes_of[record.client] += record.used_bytes - before
 
     def add(self, record: Record, *, trusted: bool = False) -> bool:
         """Add and save a new record, whose `active` is the time now. False if its client, its address or all
@@ -259,6 +284,8 @@ class RecordTable:
         free, mine = self._max_records - len(self._records), self._of_client.get(client, 0)
         if client == UNKNOWN_CLIENT:
             return free > 0 and mine < self.max_unclaimed
+        if not self.has_bytes(client):
+            return False
         if mine >= self._max_of_client or trusted:
             return mine < self._max_of_client and free > 0
         free -= self._max_records // TRUSTED_SHARE
@@ -269,6 +296,7 @@ class RecordTable:
         if this returns True; False: it has a client, or this one has too many."""
         if record.client != UNKNOWN_CLIENT or (
             self._of_client.get(client, 0) >= self._max_of_client
+            or not self.has_bytes(client)
             or self._of_host.get(host, 0) >= self._max_of_host
         ):
             return False
@@ -356,12 +384,14 @@ class RecordTable:
         record.client = self._clients.setdefault(record.client, record.client)
         record.host = sys.intern(record.host)
         self._of_client[record.client] = self._of_client.get(record.client, 0) + 1
+        self._bytes_of[record.client] = self._bytes_of.get(record.client, 0) + record.used_bytes
         self._of_host[record.host] = self._of_host.get(record.host, 0) + 1
 
     def _discount(self, record: Record) -> None:
         _decrease(self._of_client, record.client)
+        self._bytes_of[record.client] -= record.used_bytes
         if record.client not in self._of_client:
-            del self._clients[record.client]
+            del self._clients[record.client], self._bytes_of[record.client]
         _decrease(self._of_host, record.host)
 
     def _enter_group(self, key: bytes, referrer: bytes) -> bytes:

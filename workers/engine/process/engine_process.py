@@ -16,6 +16,7 @@ from ..model.kind import Kind
 from ..removal.removal import Removals
 from ..seeds.file_counts import FileCounts, Files
 from ..seeds.title import Titles
+from ..settings.blind_peer import BlindPeerSettings
 from ..settings.settings import LimitSettings
 from .assigned_keys import AssignedKeys
 from .blind_core_lines import BlindCoreLines
@@ -163,6 +164,9 @@ class EngineProcess:
             max_blocks=_count(command, "max_blocks", now.max_blocks),
             max_peers=_count(command, "max_peers", now.max_peers) or now.max_peers,
         )
+        blind_peer, clients = self._parts.blind_peer, command.get("blind_peer")
+        if blind_peer is not None and clients is not None:
+            blind_peer.change_settings(BlindPeerSettings.from_fields(clients))
         self._hold = bool(command.get("hold", self._hold))
         self._parts.engine.set_limits(wanted, hold=self._hold)
 

@@ -8,8 +8,9 @@ Standard input, one command a line:
   portions together when the last one (without `more`) has come. A portion with `"first":false` continues the
   previous one.
 * `{"cmd":"prove","id","key","core","blocks"}`: prove that blocks of a core of a key are stored.
-* `{"cmd":"configure","quota_bytes","headroom_bytes","up","down","max_blocks","max_peers","hold"}`: limits
-  (rates as on the command line, docs/cli.md); `hold` stops downloads. Absent fields stay unchanged.
+* `{"cmd":"configure","quota_bytes","headroom_bytes","up","down","max_blocks","max_peers","hold",
+  "blind_peer"}`: limits (rates as on the command line, docs/cli.md); `hold` stops downloads; `blind_peer` is
+  what clients may (`BlindPeerSettings.to_fields`). Absent fields stay unchanged.
 * `{"cmd":"refresh"}`: write the status of every key.
 * `{"cmd":"search_again","keys"}`: other replicas have blocks of these keys that were given up here: look for
   them.

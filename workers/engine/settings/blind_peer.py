@@ -6,6 +6,7 @@ import ipaddress
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from hypercore.errors import KeyFormatError
 from hypercore.keys import EXPECTED, decode_key
@@ -44,29 +45,49 @@ class BlindPeerSettings:
     bans: BanList = BanList()
     clients: frozenset[bytes] | None = None
     """Public keys of the clients that may name cores, beside trusted ones. None: any."""
+    max_cores: int | None = None
+    """Cores that one client may name first. None: the engine's own bound."""
+    max_bytes: int | None = None
+    """Bytes that these take of the room. None: what there is."""
 
     def may_ask(self, public_key: bytes) -> bool:
         """Whether a client may name cores. What is kept is served to any peer."""
         return self.clients is None or public_key in self.clients or public_key in self.trusted
 
-    def to_text(self) -> str:
-        """For the command line of a child process."""
+    def to_fields(self) -> dict[str, Any]:
+        """For a child process, as JSON."""
         bans = [key.hex() for key in sorted(self.bans.keys)] + [
             str(network) for network in self.bans.networks
         ]
         clients = None if self.clients is None else _hex(self.clients)
-        return json.dumps({"trusted": _hex(self.trusted), "clients": clients, "bans": bans})
+        return {
+            "trusted": _hex(self.trusted),
+            "clients": clients,
+            "bans": bans,
+            "max_cores": self.max_cores,
+            "max_bytes": self.max_bytes,
+        }
+
+    def to_text(self) -> str:
+        """For the command line of a child process."""
+        return json.dumps(self.to_fields())
 
     @classmethod
-    def from_text(cls, text: str) -> BlindPeerSettings:
-        """Raises KeyError, TypeError or ValueError for what `to_text` does not write."""
-        fields = json.loads(text)
-        clients = fields["clients"]
+    def from_fields(cls, fields: dict[str, Any]) -> BlindPeerSettings:
+        """Raises KeyError, TypeError or ValueError for what `to_fields` does not make."""
+        clients, max_cores, max_bytes = fields["clients"], fields["max_cores"], fields["max_bytes"]
         return cls(
             trusted=frozenset(map(bytes.fromhex, fields["trusted"])),
             bans=parse_bans(fields["bans"]),
             clients=None if clients is None else frozenset(map(bytes.fromhex, clients)),
+            max_cores=None if max_cores is None else int(max_cores),
+            max_bytes=None if max_bytes is None else int(max_bytes),
         )
+
+    @classmethod
+    def from_text(cls, text: str) -> BlindPeerSettings:
+        """Raises KeyError, TypeError or ValueError for what `to_text` does not write."""
+        return cls.from_fields(json.loads(text))
 
 
 def parse_bans(texts: Iterable[str]) -> BanList:

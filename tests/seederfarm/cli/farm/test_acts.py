@@ -104,6 +104,32 @@ def test_events_are_listed(home: FarmHome) -> None:
     assert home.run("events", "--worker", "nobody").returncode == 2
 
 
+MADE = (
+    "from seederfarm.registry.models import Worker;"
+    "Worker.objects.create(node_id='b' * 52, name='attic', engine={'blind_peer': {}})"
+)
+
+
+def test_what_apps_may_at_a_blind_peer_is_shown_and_set(home: FarmHome) -> None:
+    assert FarmHome.run(home, "shell", stdin=MADE).returncode == 0
+    (shown,) = home.lines("worker", "apps", "attic")
+    assert shown == {"worker": "attic", "ask": None, "trust": [], "max_cores": None, "max_bytes": None}
+    values = ("--ask", "none", "--trust", KEY, "--max-cores", "9", "--max-bytes", "2G")
+    (shown,) = home.lines("worker", "apps", "attic", *values)
+    assert shown == {"worker": "attic", "ask": [], "trust": [KEY], "max_cores": 9, "max_bytes": 2 * 10**9}
+    done = home.run("worker", "apps", "attic", "--trust", "none", "--max-cores", "none")
+    assert "is a blind peer\nmay ask    none but trusted apps\ntrusted    none\n" in done.stdout
+    assert "no bound of the farm" in done.stdout and "at most 2.0 GB of one app" in done.stdout
+    for option, wrong in (
+        ("--ask", "friends"),
+        ("--max-cores", "many"),
+        ("--max-bytes", "x"),
+        ("--trust", "5"),
+    ):
+        done = home.run("worker", "apps", "attic", option, wrong)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+
+
 NEEDED = (
     "from django.utils import timezone;from seederfarm.registry import stored_health;"
     "from seederfarm.registry.models import *;now = timezone.now();"

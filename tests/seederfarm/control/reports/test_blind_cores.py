@@ -176,9 +176,9 @@ def test_all_copies_go_with_the_core(
 
 
 def test_a_client_has_at_most_its_number_of_cores(
-    anna: FakeWorker, bert: FakeWorker, now: datetime, monkeypatch: pytest.MonkeyPatch
+    anna: FakeWorker, bert: FakeWorker, now: datetime, settings: Any
 ) -> None:
-    monkeypatch.setattr(service, "MAX_CORES_OF_CLIENT", 3)
+    settings.FARM = replace(settings.FARM, blind_peer_client_cores=3)
     send(anna, now, *(kept(key_of(number)) for number in range(2)))
     send(bert, now, *(kept(key_of(number)) for number in range(5, 9)), kept(A, OTHER))
     assert Row.objects.filter(client__key=APP).count() == 3

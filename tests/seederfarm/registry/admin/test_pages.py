@@ -313,6 +313,11 @@ def test_editing_a_worker_does_not_undo_a_report_that_came_meanwhile(client: Cli
     worker.refresh_from_db()
     assert (worker.weight, worker.zone, worker.tags) == (2.5, "attic", ["ssd"])
     assert (worker.last_seq_in, worker.free_bytes) == (9, 7)
+    given = {"name": "w", "weight": "2.5", "zone": "attic", "tags": "ssd", "blind_max_bytes": "2 GB"}
+    assert "write anyone, none or public keys" in client.post(url, {**given, "blind_clients": "friends"}).text
+    assert client.post(url, {**given, "blind_clients": "none"}).status_code == 302
+    worker.refresh_from_db()
+    assert (worker.blind_clients, worker.blind_max_bytes) == ("none", 2 * 10**9)
 
 
 @pytest.mark.parametrize(

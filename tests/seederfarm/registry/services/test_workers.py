@@ -3,12 +3,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from hypercore.keys import encode_key
 from seederfarm.registry import services
 from seederfarm.registry.models import ApiToken, AuditEntry, Drive, EnrolmentToken, Event, Replica, Worker
+from seederfarm.registry.models.fields import clean_clients
 
 from ..factories import key_of, make_drive, make_replica, make_user, make_worker, store_health
 
@@ -36,6 +38,36 @@ def test_a_drain_has_the_drives_of_the_worker_planned_again() -> None:
     assert services.activate([worker], "cli") == 1
     assert state_of(worker) == "active"
     assert worker.draining_since is None
+
+
+@pytest.mark.parametrize(
+    ("values", "reported"),
+    [
+        ({"blind_clients": "friends"}, "write anyone, none or public keys"),
+        ({"blind_trusted": "anyone"}, "hex digits"),
+        ({"blind_trusted": ",".join(key_of(str(number)) for number in range(101))}, "101 keys are too many"),
+        ({"blind_max_cores": 0}, "greater than or equal to 1"),
+        ({"blind_max_cores": 1 << 70}, "less than or equal to"),
+    ],
+)
+def test_what_apps_may_is_refused_with_what_is_wrong_and_then_unchanged(
+    values: dict[str, object], reported: str
+) -> None:
+    worker = make_worker()
+    with pytest.raises(ValidationError, match=reported):
+        services.set_blind_peer(worker, {"blind_max_bytes": 5, **values}, "cli")
+    worker.refresh_from_db()
+    assert worker.blind_max_bytes is None and not AuditEntry.objects.exists()
+
+
+def test_what_apps_may_is_set_once_and_recorded() -> None:
+    worker, key = make_worker(), key_of("app")
+    values = {"blind_clients": f"{key} {encode_key(bytes.fromhex(key))}", "blind_max_bytes": 5}
+    assert sorted(services.set_blind_peer(worker, values, "cli")) == ["blind_clients", "blind_max_bytes"]
+    assert services.set_blind_peer(worker, values, "cli") == []
+    worker.refresh_from_db()
+    assert (clean_clients(worker.blind_clients), worker.blind_max_bytes) == ([key], 5)
+    assert AuditEntry.objects.get().action == "worker.blind_peer"
 
 
 def test_a_worker_that_drives_need_for_their_minimum_is_retired_only_when_that_is_confirmed() -> None:

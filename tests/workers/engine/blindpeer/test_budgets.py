@@ -14,14 +14,16 @@ from support.corestores import eventually
 from hypercore.blindpeer import CoreRef, Cores, ErrorCode, WakeupChannel
 from hypercore.blindpeer import wakeup as wakeup_protocol
 from hypercore.crypto import discovery_key
+from hypercore.testing.cores import make_writer, sample_blocks
 from workers.engine.blindpeer import blind_peer as blind_peer_module
 from workers.engine.blindpeer import client as client_module
 from workers.engine.blindpeer import kept as kept_module
 from workers.engine.blindpeer import slices
 from workers.engine.blindpeer.kept import Progress
 from workers.engine.blindpeer.records import Record
+from workers.engine.settings.blind_peer import BlindPeerSettings
 
-from .world import SECOND, World, app, run
+from .world import FIRST, SECOND, World, app, run
 
 
 def has_records(world: World, count: int) -> bool:
@@ -52,6 +54,39 @@ def test_what_waits_for_the_disk_is_bounded_by_the_cores_that_it_names(
             client.channel.request_cores(Cores(cores=named))
             await eventually(lambda: len(client.answers) == 4)
             assert client.answers[3] != ErrorCode.RATE_LIMITED
+        await world.close()
+
+    run(scene)
+
+
+def test_what_a_client_may_changes_while_it_is_connected() -> None:
+    async def scene() -> None:
+        world, writer = World(), make_writer(sample_blocks(3))
+        key, other, third = writer.core.key, b"\x07" * 32, b"\x08" * 32
+        change = world.peer.change_settings
+        async with app(world, writer.store) as client:
+            client.name(client.add(writer))
+            await eventually(lambda: "complete" in world.states(key))
+            change(BlindPeerSettings(max_cores=2, max_bytes=1))
+            world.peer._kept.close_unused()
+            writer.core.append([b"x"] * 20, writer.key_pair)
+            await eventually(lambda: world.peer.records.get(key).length == 23)  # type: ignore[union-attr]
+            client.channel.request_cores(Cores(cores=(CoreRef(other, 0),)))
+            await eventually(lambda: len(client.answers) == 1)
+            assert world.held(key) == 3 and not world.peer.keeps(other), "it has its bytes"
+            change(BlindPeerSettings(max_cores=2))
+            world.peer._kept.close_unused()
+            await eventually(lambda: world.held(key) == 23)
+            client.channel.request_cores(Cores(cores=(CoreRef(other, 0), CoreRef(third, 0))))
+            await eventually(lambda: len(client.answers) == 2)
+            assert world.peer.keeps(other) and not world.peer.keeps(third), "it has its cores"
+            change(BlindPeerSettings(clients=frozenset()))
+            client.channel.request_cores(Cores(cores=(CoreRef(third, 0),)))
+            await eventually(lambda: client.answers[2:] == [ErrorCode.RATE_LIMITED])
+            change(BlindPeerSettings(clients=frozenset(), trusted=frozenset({FIRST.public_key})))
+            client.name(CoreRef(third, 0), announce=True)
+            await eventually(lambda: world.host.announced == [third])
+            assert world.peer.keeps(key), "what was kept stays"
         await world.close()
 
     run(scene)

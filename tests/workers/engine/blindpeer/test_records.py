@@ -16,6 +16,7 @@ from workers.engine.blindpeer.records import (
     PREFIX,
     SAVE_ACTIVE_MS,
     SEARCH_MS,
+    UNKNOWN_CLIENT,
     UNUSED_MS,
     Record,
     RecordTable,
@@ -125,6 +126,30 @@ def test_the_records_of_a_client_an_address_and_of_all_are_bounded(values: Value
         False,
     ]
     assert len(values.values) == len(table) == 5
+
+
+def test_the_cores_and_bytes_of_a_client_have_bounds_that_change_and_delete_nothing(values: Values) -> None:
+    table = RecordTable(values, max_of_client=3)
+    table.limit_clients(9, 1000)
+    first = record(1, held_bytes=400)
+    assert table.add(first) and table.add(record(2)) and table.has_bytes(CLIENT)
+    table.hold(first, 1000, 1)
+    assert not table.has_bytes(CLIENT) and table.has_bytes(OTHER)
+    assert not table.add(record(3)) and table.add(record(4, OTHER))
+    moved = record(5, UNKNOWN_CLIENT)
+    assert table.add(moved) and table.has_bytes(UNKNOWN_CLIENT)
+    assert not table.adopt(moved, CLIENT, "192.0.2.1", 0)
+    table.limit_clients(2, None)
+    assert not table.add(record(3)) and len(table) == 4
+    table.limit_clients(None, None)
+    assert table.add(record(3)) and not table.add(record(6)), "our own bound stays"
+    table.limit_clients(None, 1000)
+    table.remove(first.key)
+    table.hold(first, 5000, 1)  # its last blocks become durable
+    assert table.has_bytes(CLIENT)
+    again = RecordTable(values)
+    again.limit_clients(None, 1)
+    assert again.has_bytes(CLIENT), "of what is stored"
 
 
 def test_records_that_never_had_content_make_way_after_a_day(values: Values) -> None:

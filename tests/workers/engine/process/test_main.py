@@ -188,7 +188,10 @@ def test_it_may_be_a_blind_peer_whose_key_and_numbers_it_reports(
     processes: ExitStack, bootstrap: list[str], tmp_path: Path
 ) -> None:
     settings = BlindPeerSettings(clients=frozenset({KeyPair.from_seed(b"\xc1" * 32).public_key}))
-    engine = EngineChild(tmp_path / "engine", bootstrap, "--blind-peer", settings.to_text())
+    engine = EngineChild(tmp_path / "engine", bootstrap, "--blind-peer", BlindPeerSettings().to_text())
+    engine.send("configure", blind_peer=BlindPeerSettings(clients=frozenset()).to_fields())
+    engine.send("configure", blind_peer={"clients": 5})  # not understood: it holds nothing
+    engine.send("configure", blind_peer=settings.to_fields())
     processes.callback(engine.dispose)
     key = engine.wait_event("ready")["blind_peer"]
     assert engine.wait_event("engine")["blind_peer"]["key"] == key

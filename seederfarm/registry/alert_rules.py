@@ -206,6 +206,17 @@ _RULES: Final = (
         hint="If the list is as it should be, accept the removals; else mend the list.",
     ),
     Rule(
+        kind="client.refused",
+        title="No room for an app's cores",
+        condition="a blind peer keeps cores of an app that the farm does not register, for want of room",
+        kept="Their blind peer keeps and serves them.",
+        does="Makes no further copies of these cores, and asks for no proofs of them.",
+        hint="If you know the app, raise SEEDERFARM_BLIND_PEER_CLIENT_CORES; else say who may ask, or how "
+        "much one app may keep: `worker apps WORKER`.",
+        evaluates=True,
+        closes_after=HOUR,
+    ),
+    Rule(
         kind="broker.refused",
         title="Broker refused a worker",
         condition="the broker refused what a worker wanted to do",

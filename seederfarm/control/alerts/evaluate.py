@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -74,6 +75,12 @@ class _Run:
         if (source := self._on("source.failing")) is not None:
             found = {item.id: item for item in facts.sources(source.threshold)}
             self._apply(source, list(found), lambda ids: (rules.source_failing(found[pk]) for pk in ids))
+        if (refused := self._on("client.refused")) is not None:
+            apps = {item.id: item for item in facts.refused_clients(self._now)}
+            bound = settings.FARM.blind_peer_client_cores
+            self._apply(
+                refused, list(apps), lambda ids: (rules.client_refused(apps[pk], bound) for pk in ids)
+            )
         if (proof := self._on("copy.proof")) is not None:
             found_copies = facts.unproven(proof.threshold)
             self._apply(proof, found_copies, lambda ids: map(rules.copy_proof, facts.copies(ids)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.db.models import Count, Exists, Max, OuterRef, Q
@@ -11,14 +11,16 @@ from django.db.models import Count, Exists, Max, OuterRef, Q
 from seederfarm.registry.growth import growths
 from seederfarm.registry.health import ARRIVING
 from seederfarm.registry.health_states import RANK, Health
-from seederfarm.registry.models import Drive, Replica, Source, Worker
+from seederfarm.registry.models import BlindClient, Drive, Replica, Source, Worker
 from seederfarm.registry.models.worker import silent_since
 from seederfarm.registry.queries import with_load
 from seederfarm.registry.sql import batches
 
-from .rules import CopyFacts, DriveFacts, SourceFacts, WorkerFacts
+from .rules import ClientFacts, CopyFacts, DriveFacts, SourceFacts, WorkerFacts
 
 IN_FARM: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
+REFUSED_WITHIN: Final = timedelta(minutes=30)
+"""Workers report what is not registered again every ten minutes."""
 
 
 def unwell() -> dict[Health, list[int]]:
@@ -124,6 +126,12 @@ def sources(threshold: int) -> list[SourceFacts]:
     rows = Source.objects.filter(enabled=True, failures__gte=threshold).order_by("pk")
     columns = ("pk", "name", "failures", "last_error", "listed")
     return [SourceFacts(*row) for row in rows.values_list(*columns)]
+
+
+def refused_clients(now: datetime) -> list[ClientFacts]:
+    """Clients of blind peers with cores that could not be registered lately."""
+    rows = BlindClient.objects.filter(refused_at__gte=now - REFUSED_WITHIN).order_by("pk")
+    return [ClientFacts(row.pk, str(row), row.n) for row in rows.annotate(n=Count("cores"))]
 
 
 def unproven(threshold: int) -> list[int]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from farmwire.blind_cores import MAX_CORES_OF_WORKER
 from seederfarm.registry import growth
 from seederfarm.registry.alert_rules import RULES
 from seederfarm.registry.models.history import Severity
@@ -90,6 +91,15 @@ class CopyFacts(NamedTuple):
     counted: int
     """Other copies of the drive that count."""
     wanted: int
+
+
+class ClientFacts(NamedTuple):
+    """The facts of a client of blind peers that rules need."""
+
+    id: int
+    name: str
+    cores: int
+    """Those that are registered."""
 
 
 def drive_short(drive: DriveFacts, now: datetime) -> Finding:
@@ -239,6 +249,22 @@ def copy_proof(copy: CopyFacts) -> Finding:
         f"{copy.wanted} {_are(copy.wanted)} wanted.",
         drive_id=copy.drive_id,
         worker_id=copy.worker_id,
+    )
+
+
+def client_refused(client: ClientFacts, bound: int) -> Finding:
+    """Alert about an app with cores that are not registered: it has `bound` of them, or a worker is full."""
+    registered = f"{units.plural(client.cores, 'core')} of it {_are(client.cores)} registered"
+    why = f", and no app may have more than {bound:,}" if client.cores >= bound else ""
+    room = "" if why else f" A worker's blind peer has no room for more ({MAX_CORES_OF_WORKER:,})."
+    return Finding(
+        kind="client.refused",
+        subject=f"client.refused:{client.id}",
+        text=f"The app {client.name} has more cores than there is room for",
+        what=f"{registered}{why}.{room}",
+        hint=""
+        if why
+        else "Give apps the keys of several workers (`mirrors`), or say who may ask: `worker apps WORKER`.",
     )
 
 

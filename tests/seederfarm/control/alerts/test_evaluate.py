@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,16 @@ from seederfarm.control.db.locks import try_lock
 from seederfarm.control.history.alerts import AlertSpec, raise_alerts
 from seederfarm.registry import stored_health
 from seederfarm.registry.alert_rules import RULES
-from seederfarm.registry.models import Alert, AlertWatch, Drive, Sample, Source, Worker
+from seederfarm.registry.models import (
+    Alert,
+    AlertWatch,
+    BlindClient,
+    BlindCore,
+    Drive,
+    Sample,
+    Source,
+    Worker,
+)
 from seederfarm.registry.services.alert_rules import edit_rule, lines
 
 from ...registry.factories import make_drive, make_replica, make_worker
@@ -165,6 +175,25 @@ def test_sources_that_fail_three_times(clock: Clock) -> None:
     source.delete()
     clock.run()
     assert kinds() == []
+
+
+def test_an_app_whose_cores_have_no_room(clock: Clock, settings: Any) -> None:
+    settings.FARM = replace(settings.FARM, blind_peer_client_cores=1)
+    app = BlindClient.objects.create(key="ab" * 32, refused_at=clock.now)
+    BlindClient.objects.create(key="cd" * 32, refused_at=clock.now - timedelta(hours=1))
+    row = BlindCore.objects.create(drive=clock.drive("notes"), worker=make_worker("pi"), client=app)
+    clock.run()
+    alert = Alert.objects.get(kind="client.refused")
+    assert alert.text == f"The app {app} has more cores than there is room for"
+    assert alert.what == "1 core of it is registered, and no app may have more than 1."
+    assert "SEEDERFARM_BLIND_PEER_CLIENT_CORES" in alert.hint
+    row.delete()
+    clock.run()
+    alert.refresh_from_db()
+    assert alert.what.startswith("0 cores of it are registered. A worker's blind peer has no room")
+    assert "`mirrors`" in alert.hint
+    clock.run(120)
+    assert "client.refused" not in kinds()
 
 
 def test_a_wrong_proof(clock: Clock) -> None:

@@ -48,12 +48,18 @@ _HERE: Final = "w.id IS NOT NULL"
 _NEWER: Final = (("id", "bigint"), ("length", "bigint"), ("fork", "bigint"))
 
 
-def _query(drives: str, length: str, fork: str) -> str:
-    """`drives`: the table `d`, and what else says its length and fork."""
-    counts = f"""{_HERE} AND r.proven AND r.proof_failures = 0 AND r.last_proven_at > %s
+def counting(length: str = "d.length", fork: str = "d.fork") -> str:
+    """SQL of `health.counts` for a desired replica `r` of the drive `d`, on a worker that serves. Its one
+    parameter is `health.proofs_since`."""
+    return f"""r.proven AND r.proof_failures = 0 AND r.last_proven_at > %s
     AND r.fork >= coalesce({fork}, 0) AND r.length >= coalesce({length}, 0)
     AND (r.proven_fork > coalesce({fork}, 0)
       OR (r.proven_fork = coalesce({fork}, 0) AND r.proven_length >= coalesce({length}, 0)))"""
+
+
+def _query(drives: str, length: str, fork: str) -> str:
+    """`drives`: the table `d`, and what else says its length and fork."""
+    counts = f"{_HERE} AND {counting(length, fork)}"
     return f"""
 SELECT d.id, d.state, d.replicas_min, {length}, d.health_stale, d.health_since,
   d.health, d.counted, d.proven_at, d.arrived_at,

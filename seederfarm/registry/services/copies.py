@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from django.db import connection
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
 
 from farmwire.gaps import Holding, from_text, stands_in
 
-from ..health import serves
+from ..health import proofs_since, serves
+from ..health_query import counting
 from ..models import Drive, Replica, Worker
 from ..models.replica import MAX_PROOF_FAILURES
-from ..sql import batches
+from ..sql import batches, stored
 
 HOLDING: Final = ("fork", "length", "total_blocks", "have_blocks", "gaps")
 """Columns of a replica that `holding_of` takes, in this order."""
@@ -70,10 +72,14 @@ def below_minimum_without(worker: Worker) -> int:
     count."""
     if not serves(worker):
         return 0
-    counting = Replica.objects.filter(worker=worker, desired=True, proven=True, proof_failures=0)
-    return counting.filter(
-        drive__state=Drive.State.ACTIVE, drive__counted__gt=0, drive__counted__lte=F("drive__replicas_min")
-    ).count()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM registry_replica r JOIN registry_drive d ON d.id = r.drive_id "
+            "WHERE r.worker_id = %s AND r.desired AND d.state = 'active' AND d.counted > 0 "
+            f"AND d.counted <= d.replicas_min AND {counting()}",
+            [worker.pk, stored(proofs_since(timezone.now()))],
+        )
+        return int(cursor.fetchone()[0])
 
 
 def _that_count(worker: Worker) -> QuerySet[Replica]:

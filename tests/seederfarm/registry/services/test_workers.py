@@ -71,12 +71,18 @@ def test_what_apps_may_is_set_once_and_recorded() -> None:
 
 
 def test_a_worker_that_drives_need_for_their_minimum_is_retired_only_when_that_is_confirmed() -> None:
-    anna, bert, away = make_worker("anna"), make_worker("bert"), make_worker(lost_since=timezone.now())
+    anna, bert, carl = (make_worker(name) for name in ("anna", "bert", "carl"))
+    away = make_worker(lost_since=timezone.now())
     needed, enough, paused = (make_drive(replicas_min=low, replicas_max=2) for low in (2, 1, 2))
     Drive.objects.filter(pk=paused.pk).update(state="paused")
     for drive in (needed, enough, paused):
         for worker in (anna, bert, away):
             make_replica(drive, worker, length=5, total_blocks=5, have_blocks=5)
+    long_ago = timezone.now() - timedelta(days=30)
+    stale = {"completed_at": long_ago, "last_proven_at": long_ago}
+    third = make_replica(needed, carl, length=5, total_blocks=5, have_blocks=5, **stale)
+    assert services.retirement_of(carl).why == "", "a proof that is too old does not count"
+    third.delete()
     found = services.retirement_of(anna)
     assert (found.drives, found.below) == (0, 1)
     assert found.why == "1 drive has fewer copies than the minimum without it: drain it first"

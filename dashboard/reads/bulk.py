@@ -28,9 +28,9 @@ TEXTS: Final = {
     Act.PROVE: "Each complete copy is asked for random blocks; the results come within minutes.",
     Act.COPIES: "Copies that are missing are made; what is above the larger number is released.",
     Act.TAG: "Words to find them by, with commas between.",
-    Act.PAUSE: "Their copies stay where they are and are served; none is made or moved.",
+    Act.PAUSE: "Copies stay where they are and are served; none is made or moved.",
     Act.RESUME: "Copies are made and moved again. Removals that are not finished are cancelled.",
-    Act.REMOVE: "All their copies are deleted from the workers.",
+    Act.REMOVE: "All copies are deleted from the workers.",
 }
 BUTTONS: Final = {
     Act.PROVE: "Ask for proof",

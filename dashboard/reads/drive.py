@@ -80,11 +80,12 @@ def one(drive: Drive, now: datetime, *, with_events: bool = True) -> DrivePage:
     copies = list(drive.replicas.select_related("worker").order_by("worker__name"))
     verdict = verdict_of(drive, now, copies)
     shown = [(copy, of_copy(copy, drive, now)) for copy in copies]
+    is_removed = drive.state == Drive.State.REMOVING
     return DrivePage(
         drive=drive,
         look=HEALTH[verdict.health],
         verdict=verdict,
-        reasons=_reasons(drive, verdict, shown) if drive.length else [],
+        reasons=_reasons(drive, verdict, shown) if drive.length and not is_removed else [],
         copies=shown,
         summary=_summary(shown),
         peers=sum(copy.peers for copy in copies),

@@ -24,6 +24,8 @@ class SourceRow:
     look: Look
     place: str
     """Its address, without secrets."""
+    is_due: bool
+    """Whether its next reading begins as soon as another one ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,15 @@ class SourceList:
 def listed(now: datetime) -> SourceList:
     """Return the list of sources. Three queries."""
     found = Source.objects.annotate(keys=Count("entries")).order_by("name")
-    rows = [SourceRow(source, look_of(source), without_secrets(source.location)) for source in found]
+    rows = [
+        SourceRow(
+            source,
+            look_of(source),
+            without_secrets(source.location),
+            source.next_at is None or source.next_at <= now,
+        )
+        for source in found
+    ]
     followed = Drive.objects.filter(source_entries__isnull=False).distinct().count()
     return SourceList(_sentence(rows), rows, followed, Drive.objects.count())
 

@@ -98,7 +98,9 @@ class TestWhileTyping:
 
     def test_an_empty_or_huge_box_shows_how_to_check(self, operator: Client) -> None:
         for keys in ("", " \n", f"{key_of('a')}\n" * 4000):
-            assert "“Check first” adds nothing" in self.asked(operator, keys)
+            assert "“Check first” shows here what these lines would do, and adds nothing" in self.asked(
+                operator, keys
+            )
 
     def test_what_was_typed_is_escaped(self, operator: Client) -> None:
         page = operator.post(reverse("dashboard:preview_keys"), {"keys": "<script>alert(1)</script>\u202e"})

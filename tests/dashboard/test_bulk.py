@@ -158,6 +158,8 @@ class TestRemoving:
         assert "Remove 2 drives?" in question
         assert "Type “delete the last copy” to delete these, too" in question
         assert "has written nothing since it was added" in question
+        one = text_of(send(operator, do="remove", id=some["id"][:1]))
+        assert "Type “delete the last copy” to delete it" in one and "Leave it as it is" in one
         wrong = confirm(operator, **some, words="yes")
         assert "Write “delete the last copy”, or nothing" in text_of(wrong) and self.removing() == []
         kept = text_of(confirm(operator, **some))

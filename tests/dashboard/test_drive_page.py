@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from dashboard.reads.drive import one, strip
-from seederfarm.registry.models import Worker
+from seederfarm.registry.models import Drive, Worker
 from seederfarm.registry.uptime import DAY, DAYS, Day
 
 from .farm import a_copy, a_drive, a_worker
@@ -36,6 +36,13 @@ def test_only_copies_that_the_farm_must_make_are_missing(
         new = a_worker(f"new{number}", state=Worker.State.ACTIVE)
         a_copy(drive, new, phase="downloading", have_blocks=1, completed_at=None, last_proven_at=None)
     assert one(drive, timezone.now()).reasons[1].text == text
+
+
+@pytest.mark.usefixtures("database")
+def test_a_drive_that_is_removed_needs_no_reasons_from_copies_that_go() -> None:
+    drive = a_drive("one", state=Drive.State.REMOVING)
+    a_copy(drive, a_worker("fra"), desired=False, released_at=timezone.now())
+    assert one(drive, timezone.now()).reasons == []
 
 
 def test_days_of_which_nothing_is_known_count_nowhere() -> None:

@@ -17,7 +17,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboard.middleware import POLICY
-from seederfarm.registry.models import Alert, AuditEntry, Drive, Event, Replica, Source, Tag, Worker
+from seederfarm.registry.models import (
+    Alert,
+    AlertChannel,
+    AuditEntry,
+    Drive,
+    Event,
+    Replica,
+    Source,
+    Tag,
+    Worker,
+)
 from seederfarm.settings import env
 
 from ..seederfarm.registry.factories import key_of
@@ -277,8 +287,14 @@ def test_an_operator_acknowledges_an_alert(operator: Client) -> None:
 
 class TestOverview:
     def test_an_empty_farm_says_the_one_next_step(self, operator: Client, viewer: Client) -> None:
-        assert "Paste the key of a drive" in text_of(operator.get("/"))
+        page = text_of(operator.get("/"))
+        assert "Paste the key of a drive" in page
+        assert "waits for its first worker" in page and "0 of 4 done" in page
         assert "Keep it" not in text_of(viewer.get("/"))
+        a_worker("fra")
+        AlertChannel.objects.create(name="night", kind=AlertChannel.Kind.NTFY)
+        page = text_of(operator.get("/"))
+        assert "The farm is running." in page and "2 of 4 done" in page
 
     def test_trouble_is_named_with_what_to_do(self, viewer: Client) -> None:
         populate()

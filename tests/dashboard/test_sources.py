@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from dashboard.reads.sources import listed
 from seederfarm.registry.models import AuditEntry, Drive, Source
 
 from .farm import populate, text_of
@@ -113,6 +116,9 @@ def test_one_is_read_now(operator: Client) -> None:
     place = reverse("dashboard:act_on_source", args=[source.pk])
     assert "is read within seconds" in text_of(operator.post(place, {"do": "read"}, follow=True))
     assert Source.objects.get().next_at is None
+    assert [row.is_due for row in listed(timezone.now()).rows] == [True]
+    Source.objects.update(next_at=timezone.now() + timedelta(hours=1))
+    assert [row.is_due for row in listed(timezone.now()).rows] == [False]
     assert "0 drives will be removed." in text_of(operator.post(place, {"do": "accept"}, follow=True))
 
 

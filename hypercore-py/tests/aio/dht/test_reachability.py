@@ -74,7 +74,8 @@ class StatefulFirewall:
     def __init__(self, node, monkeypatch, forwarded=None):
         self._opened = set()
         self._forwarded = forwarded
-        deliver, send = node.endpoint._deliver_message, UdpSocket.send
+        messages, send = node.endpoint._messages, UdpSocket.send
+        deliver = messages.put
 
         def through(data, source, udp):
             if udp.local_address[1] == self._forwarded or (udp, source[0]) in self._opened:
@@ -85,7 +86,7 @@ class StatefulFirewall:
             return send(udp, data, address, ttl)
 
         self._opened |= {(node.socket, host) for host in ALL_HOSTS}
-        monkeypatch.setattr(node.endpoint, "_deliver_message", through)
+        monkeypatch.setattr(messages, "put", through)
         monkeypatch.setattr(UdpSocket, "send", recorded)
 
     def discard_all_but(self, node, known):

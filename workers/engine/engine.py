@@ -192,7 +192,7 @@ class Engine:
 
     def _add(self, wanted: Wanted) -> None:
         key = wanted.key
-        cold = load_cold(wanted, self._cores.stored) if wanted.announce else None
+        cold = load_cold(wanted, self._cores.stored) if wanted.announce and not wanted.own else None
         if cold is not None and any(self._cores.has_conflict(core.key) for core in cold.cores):
             cold = None  # a conflict is emitted at each start
         if cold is not None and cold.kind is Kind.CORE and self.settings.encryption_keys:
@@ -433,7 +433,7 @@ class Engine:
         seed, now = warm.seed, monotonic()
         try:
             deadline = seed.review(now)
-            update_at = topic.update(complete=seed.complete, peers=seed.peers, now=now)
+            update_at = topic.update(complete=not seed.seeks_peers, peers=seed.peers, now=now)
             rest_at = self._step_stage(key, warm, topic, now)
         except Exception as error:
             # The disk, most likely. The key stays as it is and is reviewed again.

@@ -109,6 +109,9 @@ class Publisher:
             await parts.cores.flush()
             begun(parts.engine, drive.key, encryption_key)
             parts.engine.add([Wanted(drive.key, Kind.DRIVE, own=True)])
+            for core in (drive.db, drive.blobs):
+                # A session until the corestore closes: without one it would close what the mirror writes
+                parts.cores.get(core.key, active=False, everywhere=False)
             mirror = Mirror(
                 settings.folder,
                 drive,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,26 @@ def test_a_closed_core_is_forgotten_once_it_is_durable(place: Place) -> None:
     place.store.close_core(again)
     assert place.store.open_cores == 0
     place.store.close_core(again)  # once more does no harm
+
+
+def test_a_closed_core_is_read_and_not_written_and_harms_no_other(place: Place) -> None:
+    writer = make_writer(sample_blocks(3), store=place.store)
+    place.store.flush()
+    place.store.close_core(writer.core)
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: writer.core.append([b"late"], writer.key_pair),
+        lambda: writer.core.truncate(1, writer.key_pair),
+        lambda: writer.core.clear(0),
+        lambda: setattr(writer.core, "meta", b"late"),
+    )
+    for change in changes:
+        with pytest.raises(LocalProtocolError, match="closed"):
+            change()
+    assert whole(opened(place.store, writer.core.key)) == sample_blocks(3)
+    other = make_writer(store=place.store, seed=9)
+    other.core.append([b"x"], other.key_pair)
+    place.store.flush()
+    assert other.core.durable_complete
 
 
 def test_closing_an_object_of_the_past_does_not_close_the_core(place: Place) -> None:

@@ -78,6 +78,8 @@ class Seed:
         self._tally = PeerCounters()
         self._max_fork = wanted.max_fork
         self._own = wanted.own
+        self._known_to_peers: tuple[int, int] | None = None
+        """Fork and length of our own core that a peer could learn."""
         self._secrets = secrets
         self._memo: SeedRecord | None = None
         """The record of an earlier run."""
@@ -181,10 +183,21 @@ class Seed:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left to do, as far as peers report."""
-        if not self.synced or self._failed or not self.complete or self._awaiting:
+        """Whether nothing is left to do, as far as peers report. Of our own key there is always: to write."""
+        if self._own or not self.synced or self._failed or not self.complete or self._awaiting:
             return False
         return not any(part.has_news or part.offered for part in self._open_parts)
+
+    @property
+    def seeks_peers(self) -> bool:
+        """Whether to look for peers: blocks are missing, or no peer was here since we wrote the last ones.
+        Peers that have all that they know of look seldom."""
+        if not self._own:
+            return not self.complete
+        head = self._main.core.fork, self._main.core.length
+        if self.peers:
+            self._known_to_peers = head
+        return head != self._known_to_peers
 
     @property
     def traffic(self) -> tuple[int, int]:

@@ -37,7 +37,8 @@ class Wanted(NamedTuple):
     max_fork: int | None = None
     """Follow the writer up to this fork; None: any."""
     own: bool = False
-    """We are its writer: cleared blocks are not missing."""
+    """We are its writer: cleared blocks are not missing, it stays open, and peers are looked up for what is
+    new."""
     announce: bool = True
     """False: it is neither announced nor looked up; peers that are connected may ask for it."""
 

@@ -321,10 +321,11 @@ class Core:
     def append(self, blocks: Sequence[bytes], key_pair: KeyPair) -> Change:
         """Append blocks and sign the new head. Returns the change.
 
-        Raises LocalProtocolError if the key pair may not sign or a block is above MAX_BLOCK_BYTES. The new
-        head must not be announced before a flush has made it durable: after a crash the writer would sign
-        another one of the same length.
+        Raises LocalProtocolError if the key pair may not sign, a block is above MAX_BLOCK_BYTES, or the core
+        is closed. The new head must not be announced before a flush has made it durable: after a crash the
+        writer would sign another one of the same length.
         """
+        self.storage.check_open()
         batch = append_blocks(self.head, blocks)
         if not batch.upgraded:
             return NO_CHANGE
@@ -341,9 +342,10 @@ class Core:
     def truncate(self, length: int, key_pair: KeyPair, fork: int | None = None) -> Change:
         """Cut the core to `length` blocks, on a new fork (the next one unless given), and sign the new head.
 
-        Raises LocalProtocolError for a length or fork that is no truncation, BlockNotAvailable if nodes are
-        missing.
+        Raises LocalProtocolError for a length or fork that is no truncation or if the core is closed,
+        BlockNotAvailable if nodes are missing.
         """
+        self.storage.check_open()
         manifest = self._manifest_or_default()
         fork = self.head.fork + 1 if fork is None else fork
         batch = truncate_tree(self._nodes, self.head, length, fork, manifest)
@@ -371,8 +373,8 @@ class Core:
     @meta.setter
     def meta(self, value: bytes | None) -> None:
         if value != self.storage.meta:
-            self.storage.meta = value
             self.storage.touch()
+            self.storage.meta = value
 
     def set_manifest(self, manifest: Manifest) -> None:
         """Store the manifest. Raises LocalProtocolError if it is not this core's."""

@@ -188,7 +188,8 @@ class Store:
         return core
 
     def close_core(self, core: Core) -> None:
-        """Drop the object when it is durable. The core stays stored."""
+        """Drop the object when it is durable: it can be read from then on, not changed. The core stays
+        stored."""
         name = core.discovery_key
         if self._open.get(name) is core:
             self._closing.add(name)
@@ -403,7 +404,7 @@ class Store:
         """Drop closed cores that are durable."""
         for name in [name for name in self._closing if self._open[name].storage.clean]:
             self._closing.discard(name)
-            del self._open[name]
+            self._open.pop(name).storage.closed = True
 
     def _stored_row(self, name: bytes) -> CoreRow | None:
         row = self.backend.read_row(name)

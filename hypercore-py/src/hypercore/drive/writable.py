@@ -49,7 +49,7 @@ def writable_drive(
     """The drive of that key pair in a store; a new one is empty.
 
     `encryption_key` is 32 bytes; it must be the same each time, and readers need it beside the key. Flush the
-    store before announcing.
+    store before announcing. In the store of a corestore, keep sessions of both cores as long as you write.
     """
     db = store.create_core(key_pair)
     manifest = None if db.manifest is None else db.manifest.content_manifest(db.key)

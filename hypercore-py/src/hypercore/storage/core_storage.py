@@ -11,7 +11,7 @@ from struct import Struct
 from typing import TypeAlias
 
 from ..bitfield import PAGE_BITS, Bitfield
-from ..errors import BlockNotAvailable, StoreUnreadable
+from ..errors import BlockNotAvailable, LocalProtocolError, StoreUnreadable
 from ..manifest import Manifest
 from ..merkle.flat_tree import full_roots
 from ..merkle.head import TreeHead
@@ -81,6 +81,7 @@ class CoreStorage:
         "_stored_bits",
         "_waiting",
         "bitfield",
+        "closed",
         "discovery_key",
         "durable",
         "head",
@@ -106,6 +107,8 @@ class CoreStorage:
         """Durable blocks, a subset of `bitfield`."""
         self.nodes = NodePages(row.id, shared.backend, shared.cache, row.length)
         self.removed = False
+        self.closed = False
+        """Whether the store has let go of the core; another object may stand for it."""
         self._stored_bits = frozenset(bit_pages) if bit_pages else _NONE
         self._waiting: _Waiting | None = None
         self._saving: _Waiting | None = None
@@ -121,12 +124,19 @@ class CoreStorage:
         return self._waiting is None and self._saving is None
 
     def touch(self) -> None:
-        """Mark the core as changed, so that the next flush writes it."""
+        """Mark the core as changed, so that the next flush writes it. Raises LocalProtocolError if it is
+        closed."""
         self._touched()
+
+    def check_open(self) -> None:
+        """Raise LocalProtocolError if the core is closed."""
+        if self.closed:
+            raise LocalProtocolError("the core is closed: open it again to change it")
 
     def _touched(self) -> _Waiting:
         waiting = self._waiting
         if waiting is None:
+            self.check_open()
             waiting = self._waiting = _Waiting()
             if not self.removed:
                 self._shared.dirty.add(self)

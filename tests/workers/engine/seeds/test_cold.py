@@ -11,7 +11,8 @@ import pytest
 
 from hypercore.aio.cores.corestore import Corestore
 from hypercore.core import memory_store
-from hypercore.crypto import discovery_key
+from hypercore.crypto import KeyPair, discovery_key
+from hypercore.drive import writable_drive
 from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Synced
 from workers.engine.model.kind import Finding, Kind, Role
 from workers.engine.model.status import State
@@ -23,7 +24,7 @@ from workers.engine.settings.key_list import Wanted
 from workers.engine.settings.settings import LimitSettings
 
 from ..fakes import Sessions, Writer, WriterOfDrive
-from ..farms import ColdFarm, put_away, scenario
+from ..farms import ColdFarm, published, put_away, scenario
 
 pytestmark = pytest.mark.usefixtures("quick_stages")
 
@@ -55,6 +56,46 @@ async def test_a_complete_drive_without_requests_is_put_away_and_stays_announced
         assert (totals.keys, totals.synced) == (1, 1)
         assert totals.bytes_in == status.bytes == totals.have_bytes
         await farm.engine.all_synced()
+
+
+@scenario
+async def test_a_drive_of_ours_stays_open_and_looks_for_peers_of_what_is_new() -> None:
+    other, reader = drive_of(1), Corestore(memory_store())
+    async with ColdFarm() as farm:
+        drive = writable_drive(farm.store, KeyPair.from_seed(bytes(32)))
+        await farm.cores.flush()
+        farm.engine.add([Wanted(drive.key, Kind.DRIVE, own=True), Wanted(other.key)])
+        await farm.until(lambda: bool(farm.synced(drive.key)))
+        topic = farm.swarm.topics[discovery_key(drive.key)]
+        assert topic.client
+        reader.get(drive.key).download()
+        connection = farm.link(reader)
+        await farm.until(lambda: not topic.client)
+        connection.close()
+        publisher = farm.link(published(other))
+        await farm.until(lambda: bool(farm.synced(other.key)))
+        publisher.close()
+        await farm.until(lambda: farm.is_cold(other.key))
+        assert not farm.is_cold(drive.key) and not topic.client, "its peer has everything"
+        with drive.writer.batch() as batch:
+            batch.put("/news", [b"news"])
+        await farm.cores.flush()
+        await farm.until(lambda: topic.client)
+        farm.link(reader)
+        await farm.until(lambda: not topic.client)
+        await reader.close()
+
+
+@scenario
+async def test_a_drive_of_ours_is_not_put_away_by_a_restart_and_looks_for_peers() -> None:
+    async with ColdFarm() as farm:
+        drive = writable_drive(farm.store, KeyPair.from_seed(bytes(32)))
+        farm.engine.add([Wanted(drive.key)])  # as an earlier version did, which put it away
+        await farm.until(lambda: farm.is_cold(drive.key))
+        await farm.engine.remove(drive.key)
+        farm.engine.add([Wanted(drive.key, Kind.DRIVE, own=True)])
+        assert not farm.is_cold(drive.key)
+        assert farm.swarm.topics[discovery_key(drive.key)].client
 
 
 @scenario

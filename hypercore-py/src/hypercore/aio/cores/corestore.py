@@ -68,6 +68,9 @@ log = logging.getLogger(__name__)
 class Corestore:
     """Owns `store` and closes it. `config` is for the replication of all cores.
 
+    A core without sessions is closed when it was idle for `idle_seconds`, its object in `store` too: a
+    program that writes one keeps a session of it.
+
     `on_error` is called when the disk refuses something, `on_misbehaviour` with the public key of a peer that
     was disconnected for violating the protocol, `on_core_requested` with the discovery key of a core without
     sessions when a peer opens it.

@@ -114,6 +114,10 @@ class RunFiles:
         """Whether a supervisor runs on this home. The lock decides, not a file that may be stale."""
         return self.supervisor_lock.is_held()
 
+    def has_run(self) -> bool:
+        """Whether a supervisor runs on this home, or ever did: processes that others start leave no lock."""
+        return self.supervisor_lock.path.exists()
+
     def read_state(self) -> dict[str, Any]:
         """The supervisor's last state; empty without one."""
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, IntegerField, Max, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -42,6 +43,14 @@ def network_problems() -> list[str]:
     for event in events.order_by("-id")[:MAX_NETWORK_EVENTS]:
         newest.setdefault(event.worker_id, event)
     return [event.text for event in newest.values() if event.kind in NETWORK_PROBLEMS]
+
+
+def last_heard() -> datetime | None:
+    """When a worker of the farm last reported; None: none ever did."""
+    found: datetime | None = Worker.objects.exclude(state=Worker.State.RETIRED).aggregate(
+        at=Max("last_seen_at")
+    )["at"]
+    return found
 
 
 def counts() -> dict[str, int]:

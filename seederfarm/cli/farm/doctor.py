@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from workers import units
 from workers.doctor.finding import Finding, State
 from workers.doctor.machine import check_clock, check_disk, check_versions, compare_clocks
 from workers.doctor.network import check_dht
 
+from ...settings.env import COMMAND
 from ...settings.load import load
 from ...settings.table import FarmSettings
 from ...supervisor.home import RunFiles
@@ -54,20 +56,21 @@ def _findings() -> Iterator[Finding]:
     yield check_disk("disk", farm.home, 0)
     yield check_clock()
     yield from check_dht(farm.bootstrap)
-    running = RunFiles(farm.home).is_running()
+    files = RunFiles(farm.home)
+    running = files.is_running()
     yield from _check_pages(farm, running=running)
     try:
         from .django_setup import open_farm
 
         open_farm()
     except Failure as error:
-        yield Finding("database", "problem", error.message, "`./farm up` makes and starts a farm")
+        yield Finding("database", "problem", error.message, f"`{COMMAND} up` makes and starts a farm")
         return
     yield Finding("database", "ok", f"{farm.database.engine}, and has a farm in it")
     yield from _check_database_clock()
     yield from _check_settings(farm)
-    yield from _check_work(running=running)
-    yield from _check_workers()
+    yield from _check_work(farm, running=running, has_run=files.has_run())
+    yield from _check_workers(is_down=_is_down(farm, running=running))
 
 
 def _check_pages(farm: FarmSettings, *, running: bool) -> Iterator[Finding]:
@@ -81,7 +84,7 @@ def _check_pages(farm: FarmSettings, *, running: bool) -> Iterator[Finding]:
     except urllib.error.HTTPError:
         ours = False
     except OSError as error:
-        hint = "`./farm up -d` starts it" if not running else "`./farm logs web` says why"
+        hint = f"`{COMMAND} up -d` starts it" if not running else f"`{COMMAND} logs web` says why"
         reason = getattr(error, "reason", error)
         yield Finding("pages", "problem", f"port {farm.web_port} does not answer: {reason}", hint)
         return
@@ -125,20 +128,35 @@ def _of_message(check: str, message: CheckMessage) -> Finding:
     return Finding(check, state, message.msg, message.hint or "")
 
 
-def _check_work(*, running: bool) -> Iterator[Finding]:
+def _is_down(farm: FarmSettings, *, running: bool) -> bool:
+    """Whether no process of the farm can run: the bundled Redis ends with the supervisor. Those that use
+    another broker may run under anything, and elsewhere."""
+    return farm.bundled_redis and not running
+
+
+def _check_work(farm: FarmSettings, *, running: bool, has_run: bool) -> Iterator[Finding]:
     from ...health_checks import readiness
 
+    start = f"`{COMMAND} up -d` starts the farm"
+    if _is_down(farm, running=running):
+        yield Finding("processes", "problem", f"no farm runs in {farm.home}", start)
+        return
     reasons = readiness.reasons()
-    hint = "`./farm logs` says why" if running else "`./farm up -d` starts the farm"
+    if farm.bundled_redis and not farm.redis_socket.exists():  # without it no message is tried
+        reasons = [*reasons, "the bundled Redis does not run"]
+    hint = f"`{COMMAND} logs` says why" if running else start
     for reason in reasons:
         yield Finding("processes", "problem", reason, hint)
-    if not reasons:
-        yield Finding(
-            "processes", "ok", "control worked within the last minute, and the broker takes its messages"
-        )
+    if reasons:
+        return
+    works = "control worked within the last minute, and the broker takes its messages"
+    if has_run and not running:
+        yield Finding("processes", "warning", f"no farm runs in {farm.home}, though {works}", start)
+    else:
+        yield Finding("processes", "ok", works)
 
 
-def _check_workers() -> Iterator[Finding]:
+def _check_workers(*, is_down: bool) -> Iterator[Finding]:
     from ...registry.drift import has_drifted, ours
     from ...registry.models import Worker
     from ...registry.reach import Reachability, reachability_of
@@ -147,8 +165,12 @@ def _check_workers() -> Iterator[Finding]:
     members = list(Worker.objects.exclude(state=Worker.State.RETIRED).order_by("name"))
     if not members:
         yield Finding(
-            "workers", "warning", "there is none", "`./farm worker enroll` prints a command for one"
+            "workers", "warning", "there is none", f"`{COMMAND} worker enroll` prints a command for one"
         )
+        return
+    if is_down:  # what they reported last says nothing of now
+        text = f"{units.plural(len(members), 'worker')}, of which none is heard while the farm does not run"
+        yield Finding("workers", "warning", text)
         return
     waiting = [worker.name for worker in members if worker.state == Worker.State.PENDING]
     silent = [
@@ -160,7 +182,7 @@ def _check_workers() -> Iterator[Finding]:
     cut_off = [w.name for w in online if reachability_of(w.engine) is Reachability.OFFLINE]
     drifted = [f"{worker.name} ({worker.software})" for worker in online if has_drifted(worker)]
     for names, (of_one, of_several), hint in (
-        (waiting, ("waits for approval", "wait for approval"), "`./farm worker approve NAME`"),
+        (waiting, ("waits for approval", "wait for approval"), f"`{COMMAND} worker approve NAME`"),
         (silent, ("is not heard", "are not heard"), "`seederfarm worker doctor` on that machine says why"),
         (
             cut_off,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from ...settings.env import COMMAND
 from ...settings.table import FarmSettings
 from ...supervisor.home import RunFiles
 from .checked_settings import settings
-from .output import json_option, rows, table_of
+from .output import ago, json_option, rows, table_of
 
 
 @click.command()
@@ -38,7 +39,9 @@ def status(as_json: bool) -> None:
         }
         click.echo(json_text(shown))
     else:
-        _show_status(farm, state if running else None, counts)
+        _show_status(farm, state if running else None)
+        if counts is not None:
+            click.echo(_in_numbers(counts, running=running))
         for problem in problems:
             click.echo(visible(problem))
     if not running:
@@ -63,7 +66,7 @@ def _network_problems() -> list[str]:
     return network_problems()
 
 
-def _show_status(farm: FarmSettings, state: dict[str, Any] | None, counts: dict[str, int] | None) -> None:
+def _show_status(farm: FarmSettings, state: dict[str, Any] | None) -> None:
     if state is None:
         click.echo(f"No farm runs in {farm.home}: `{COMMAND} up` starts it.")
     else:
@@ -81,12 +84,23 @@ def _show_status(farm: FarmSettings, state: dict[str, Any] | None, counts: dict[
                 process["about"] if process["state"] != "waiting" else process["last_end"],
             )
         rows(grid)
-    if counts is not None:
-        click.echo(
-            f"{units.plural(counts['drives'], 'drive')} ({_short(counts)}), "
-            f"{counts['complete']:,} of {counts['copies']:,} copies complete, "
-            f"{counts['online']:,} of {units.plural(counts['workers'], 'worker')} online"
-        )
+
+
+def _in_numbers(counts: Mapping[str, int], *, running: bool) -> str:
+    workers = units.plural(counts["workers"], "worker")
+    return (
+        f"{units.plural(counts['drives'], 'drive')} ({_short(counts)}), "
+        f"{counts['complete']:,} of {counts['copies']:,} copies complete, "
+        + (f"{counts['online']:,} of {workers} online" if running else f"{workers}{_heard()}")
+    )
+
+
+def _heard() -> str:
+    """When workers were heard, of a farm that does not run here: who reported lately may be gone by now."""
+    from .counts import last_heard
+
+    at = last_heard()
+    return "" if at is None else f", last heard {ago(at, datetime.now(UTC))}"
 
 
 def _short(counts: Mapping[str, int]) -> str:

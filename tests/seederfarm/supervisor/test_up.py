@@ -76,7 +76,8 @@ def test_a_farm_starts_shows_its_password_once_and_stops_leaving_nothing(farm: F
     assert farm.run("down").returncode == 0
     wait_dead(pids, 0.5)
     assert farm.run("down").returncode == 0
-    assert farm.run("status").returncode == 1
+    stopped = farm.run("status")
+    assert stopped.returncode == 1 and "1 worker" in stopped.stdout and "online" not in stopped.stdout
     assert admin["password"] not in farm.logs()
 
     events = farm.start()

@@ -19,6 +19,7 @@ from ..settings.table import FarmSettings
 from .programs.worker import token_file
 
 if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
     from django.db.migrations.loader import MigrationLoader
 
 ADMIN: Final = "admin"
@@ -36,6 +37,7 @@ def main() -> int:
     """Prepare the database and accounts in a process of its own, so that the supervisor never loads Django.
     Prints what was done as JSON. Returns the exit status."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
+    os.umask(0o077)  # SQLite makes its files with it, and the checks look at them
     import django
     from django.db import Error
 
@@ -97,9 +99,14 @@ def check_farm(farm: FarmSettings) -> None:
         found += check_broker(farm)
     wrong = [message for message in found if message.is_serious()]
     if wrong:
-        raise NotReady("\n".join(f"{message.msg}. {message.hint or ''} ({message.id})" for message in wrong))
+        raise NotReady("\n".join(map(_line, wrong)))
     for message in found:
-        print(message, file=sys.stderr)  # noqa: T201
+        print(_line(message), file=sys.stderr)  # noqa: T201
+
+
+def _line(message: CheckMessage) -> str:
+    """A message with its hint. Django's own form has two lines and a tab."""
+    return f"{message.msg}. {f'{message.hint} ' if message.hint else ''}({message.id})"
 
 
 def make_admin() -> dict[str, str] | None:

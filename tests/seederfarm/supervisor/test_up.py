@@ -68,6 +68,7 @@ def test_a_farm_starts_shows_its_password_once_and_stops_leaving_nothing(farm: F
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1 and str(farm.home) in refused.stderr
     assert farm.run("status").returncode == 0, "the refused start changed nothing"
+    assert "farm.W001" not in (farm.home / "logs" / "supervisor.log").read_text()
 
     assert "Uvicorn running" in farm.run("logs", "web").stdout
     assert farm.run("logs", "nothing").returncode == 2

@@ -79,9 +79,10 @@ def check_clock() -> Finding:
         answer = ""
     if answer == "no":
         return Finding("clock", "warning", "not synchronised with a time server", SET_CLOCK)
-    return Finding(
-        "clock", "ok", "synchronised" if answer == "yes" else "cannot say whether it is synchronised"
-    )
+    if answer == "yes":
+        return Finding("clock", "ok", "synchronised")
+    hint = "timedatectl does not say: see that a time server sets it (chrony, systemd-timesyncd, the host)"
+    return Finding("clock", "warning", "cannot say whether it is synchronised", hint)
 
 
 def compare_clocks(ours: float, theirs: float, whose: str) -> Finding:

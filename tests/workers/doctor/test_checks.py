@@ -51,7 +51,7 @@ def test_a_disk_without_room_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("answer", "state"), [("yes", "ok"), ("no", "warning"), ("", "ok")])
+@pytest.mark.parametrize(("answer", "state"), [("yes", "ok"), ("no", "warning"), ("", "warning")])
 def test_a_clock_that_nothing_sets_is_a_warning(
     answer: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,7 @@ class Agent:
                     self._on_watch(decode(envelope.body, Watch))
                 case tasks.RETIRE:
                     decode(envelope.body, Retire)
+                    self.state.set(retired="yes")
                     self.retired.set()
         except MessageRejected as refused:
             self.refuse(name, refused)

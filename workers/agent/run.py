@@ -167,6 +167,7 @@ def _work(agent: Agent, log_level: int) -> int:
     """Run as a member of the farm until a signal."""
     farm = agent.state.farm
     assert farm is not None
+    agent.state.set(retired="")  # a person may have taken that back
     # As root, Celery warns of pickle, which is not accepted here.
     warnings.simplefilter("ignore", SecurityWarning)
     worker = create_app(agent, farm.broker).Worker(

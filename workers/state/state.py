@@ -157,7 +157,7 @@ class State:
         def work(session: Session) -> None:
             before = session.scalar(select(KeyValue.value).where(KeyValue.name == "control"))
             _set_facts(session, _facts_of(farm))
-            session.execute(delete(KeyValue).where(KeyValue.name == "broker_password"))
+            session.execute(delete(KeyValue).where(KeyValue.name.in_(("broker_password", "retired"))))
             if before != farm.control:
                 session.execute(delete(KeyValue).where(KeyValue.name == "assignment_version"))
 

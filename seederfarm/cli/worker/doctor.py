@@ -10,6 +10,7 @@ import click
 from workers.agent.settings import settings_from
 from workers.settings.table import SettingError
 
+from ...settings.env import COMMAND
 from ..common.extras import WORKER, require
 from ..common.failures import BadInput
 from ..common.findings import show
@@ -34,4 +35,4 @@ def doctor(data: Path | None, bootstrap: tuple[str, ...], as_json: bool) -> None
         settings = settings_from(os.environ, data=data, bootstrap=bootstrap)
     except SettingError as error:
         raise BadInput(str(error)) from None
-    show(check_worker(settings), as_json=as_json)
+    show(check_worker(settings, COMMAND), as_json=as_json)

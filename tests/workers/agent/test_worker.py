@@ -19,6 +19,7 @@ from farmwire.tasks import Configure, Refresh, Retire
 from hypercore.crypto import KeyPair
 from workers.agent.metrics.collector import NETWORK
 from workers.agent.run import EXIT_RETIRED
+from workers.doctor.worker import read_facts
 
 from ...support.content import File
 from ...support.fake_control import Plane
@@ -104,6 +105,7 @@ def test_a_retired_worker_stops_with_one_line_and_a_status_of_its_own(
     lines = [line for line in worker.tail().splitlines() if "retired" in line]
     assert len(lines) == 1 and f"What it stored is kept in {worker.data}:" in lines[0]
     assert worker.engines == []
+    assert read_facts(worker.data)["retired"], "`worker doctor` does not advise to start it"
 
 
 def test_a_worker_serves_metrics_of_its_engine_and_is_ready(

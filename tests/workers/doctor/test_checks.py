@@ -15,11 +15,21 @@ from click.testing import CliRunner
 
 from hypercore.dht.address import parse_bootstrap
 from seederfarm.cli import main
-from workers.doctor import machine, network
+from workers.agent.settings import settings_from
+from workers.doctor import machine, network, worker
 from workers.doctor.finding import Finding
 from workers.doctor.machine import check_clock, check_disk, compare_clocks
 from workers.doctor.network import check_dht, check_udp_port
-from workers.doctor.worker import check_broker, check_membership, is_running, read_facts
+from workers.doctor.worker import (
+    JOIN,
+    REFUSED,
+    check_broker,
+    check_farm,
+    check_membership,
+    check_worker,
+    is_running,
+    read_facts,
+)
 from workers.state import JoinedFarm, State
 
 from ...support.ports import free_port
@@ -97,15 +107,17 @@ def test_the_state_is_read_while_a_worker_has_it(tmp_path: Path) -> None:
     try:
         state.join(JoinedFarm("farm", "y" * 52, "redis://127.0.0.1/0", "secret" * 5))
         facts = read_facts(tmp_path)
-        assert is_running(tmp_path) and check_membership(facts, running=True).state == "warning"
+        assert is_running(tmp_path) and check_membership(facts, running=True, start="").state == "warning"
         state.welcomed(("redis://u:p@127.0.0.1/0", True))
         facts = read_facts(tmp_path)
-        assert check_membership(facts, running=True) == Finding("farm", "ok", "a member of farm, and runs")
+        found = check_membership(facts, running=True, start="")
+        assert found == Finding("farm", "ok", "a member of farm, and runs")
         assert facts["broker"] == "redis://u:p@127.0.0.1/0"
     finally:
         state.close()
-    assert not is_running(tmp_path) and check_membership(facts, running=False).state == "problem"
-    assert check_membership({}, running=False).text == "this worker belongs to no farm"
+    stopped = check_membership(facts, running=False, start="start it")
+    assert not is_running(tmp_path) and (stopped.state, stopped.hint) == ("problem", "start it")
+    assert check_membership({}, running=False, start="").text == "this worker belongs to no farm"
 
 
 def test_the_broker_is_asked_as_the_worker_asks_it(redis_server: RedisServer, tmp_path: Path) -> None:
@@ -114,6 +126,42 @@ def test_the_broker_is_asked_as_the_worker_asks_it(redis_server: RedisServer, tm
     assert refused.state == "problem" and "was retired" in refused.text
     away = check_broker(f"redis://u:hunter2@127.0.0.1:{free_port()}/0", tmp_path)
     assert away.state == "problem" and "cannot be reached" in away.text and "hunter2" not in str(away)
+
+
+def test_a_worker_that_was_retired_is_not_to_be_started_but_to_join_again(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    def found(broker: str) -> list[Finding]:
+        facts = read_facts(tmp_path) | {"broker": broker}
+        return list(check_farm(facts, tmp_path, running=False, start="start it"))
+
+    refusing = f"redis://gone:pw@127.0.0.1:{redis_server.port}/0"
+    state = State(tmp_path)
+    try:
+        state.join(JoinedFarm("farm", "y" * 52, "redis://127.0.0.1/0", ""))
+        assert {finding.hint for finding in found(redis_server.url)} == {"start it", ""}
+        # While it was away, so that it does not know
+        farm, broker = found(refusing)
+        assert farm.hint == broker.hint == JOIN and broker.text == REFUSED
+        state.set(retired="yes")
+        (known,) = found(refusing)
+        assert "has retired this worker" in known.text and known.hint == JOIN
+        state.join(JoinedFarm("farm", "y" * 52, "redis://127.0.0.1/0", ""))
+        assert "retired" not in read_facts(tmp_path)
+    finally:
+        state.close()
+
+
+@pytest.mark.parametrize(("command", "service"), [("./farm", False), ("seederfarm", True)])
+def test_hints_name_the_command_that_was_started_and_the_directory(
+    command: str, service: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "check_dht", lambda _: [])
+    monkeypatch.setattr(worker, "read_facts", lambda _: {"control": "y" * 52, "farm": "farm"})
+    data = tmp_path / "my worker"
+    *_, last = check_worker(settings_from({}, data=data), command)
+    assert last.hint.endswith(f"`{command} worker run --data '{data}'`")
+    assert ("systemctl" in last.hint) is service
 
 
 def test_the_command_prints_a_line_for_each_check_and_fails(

@@ -38,7 +38,7 @@ _LOOKS: Final = {
     Reachability.OFFLINE: ("is-fail", "wifi_off"),
     Reachability.UNKNOWN: ("is-idle", "wifi_2_bar"),
     Reachability.DIRECT: ("is-safe", "wifi"),
-    Reachability.PUNCHED: ("is-safe", "wifi_tethering"),
+    Reachability.PUNCHABLE: ("is-safe", "wifi_tethering"),
     Reachability.HARD: ("is-risk", "wifi_2_bar"),
 }
 
@@ -140,7 +140,7 @@ def farm_network(
     heard = [(name, engine) for name, seen, engine in rows if seen is not None and seen >= since]
     shown = {name: network_of(engine, in_farm=True, is_stale=False) for name, engine in heard}
     words = [network.word for network in shown.values()]
-    direct, punched = words.count(Reachability.DIRECT), words.count(Reachability.PUNCHED)
+    direct, punched = words.count(Reachability.DIRECT), words.count(Reachability.PUNCHABLE)
     hard = [name for name, network in shown.items() if network.word == Reachability.HARD]
     online = direct + punched + len(hard)
     ways = ways_of(each for _, engine in heard for each in engines_of(engine))

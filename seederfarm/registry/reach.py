@@ -19,15 +19,15 @@ class Reachability(StrEnum):
     UNKNOWN = "Not known yet"
     DIRECT = "Direct"
     """Every peer reaches it."""
-    PUNCHED = "Hole-punched"
-    """Behind a NAT that keeps ports."""
+    PUNCHABLE = "Hole-punchable"
+    """Behind a NAT that keeps ports: peers reach it by punching holes."""
     HARD = "Hard to reach"
     """Behind a NAT that changes ports: some peers need a relay."""
 
 
 _OF_NAT: Final = {
     "open": Reachability.DIRECT,
-    "consistent": Reachability.PUNCHED,
+    "consistent": Reachability.PUNCHABLE,
     "random": Reachability.HARD,
     "unknown": Reachability.UNKNOWN,
 }

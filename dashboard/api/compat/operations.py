@@ -55,7 +55,7 @@ MAX_TIMESTAMP: Final = 253_370_764_800_000
 LOADS: Final = ("load", "load_5", "load_15")
 """Of one, five and fifteen minutes; where a worker does not know one, that of one minute stands for it."""
 UNREACHED: Final = (Reachability.NOT_HEARD, Reachability.OFFLINE)
-PUNCHABLE: Final = (Reachability.DIRECT, Reachability.PUNCHED)
+PUNCHABLE: Final = (Reachability.DIRECT, Reachability.PUNCHABLE)
 RECORDS: Final = TypeAdapter(list[Record])
 WHOLE: Final = timedelta(milliseconds=1)
 

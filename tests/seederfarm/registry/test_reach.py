@@ -22,7 +22,7 @@ def engine(*kinds: str, online: bool = True, **values: Any) -> dict[str, Any]:
         (engine("open", running=False), Reachability.NOT_HEARD),
         (engine("open", online=False), Reachability.OFFLINE),
         (engine("open", "open"), Reachability.DIRECT),
-        (engine("open", "consistent"), Reachability.PUNCHED),
+        (engine("open", "consistent"), Reachability.PUNCHABLE),
         (engine("consistent", "random"), Reachability.HARD),
         (engine("unknown"), Reachability.UNKNOWN),
         ({"running": True}, Reachability.UNKNOWN),

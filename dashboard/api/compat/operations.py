@@ -247,7 +247,7 @@ def compat_raw(request: HttpRequest, key: Key, query: Query[RawQuery]) -> Any:
     rows = Event.objects.filter(drive=drive)
     if query.timestamp is not None:
         rows = rows.filter(at__gte=datetime.fromtimestamp(0, UTC) + query.timestamp * WHOLE)
-    events = list(rows.order_by("-pk")[:MAX_EVENTS])
+    events = list(rows.order_by("-at", "-pk")[:MAX_EVENTS])
     return [raw_of(event, drive.key) for event in reversed(events)]
 
 

@@ -30,7 +30,7 @@ def events(key: str, name: str, kind: str, limit: int, as_json: bool) -> None:
     from .lookup import drives, worker
 
     with database_failures():
-        found = Event.objects.select_related("drive", "worker").order_by("-pk")
+        found = Event.objects.select_related("drive", "worker").order_by("-at", "-pk")
         if key:
             found = found.filter(drive=drives([key])[0])
         if name:

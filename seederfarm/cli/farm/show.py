@@ -37,7 +37,7 @@ def show(key: str, as_json: bool) -> None:
         copies = list(drive.replicas.select_related("worker").order_by("worker__name"))
         verdict = verdict_of(drive, now, copies)
         tags = list(drive.tags.values_list("name", flat=True))
-        events = list(drive.events.all()[:10])
+        events = list(drive.events.order_by("-at", "-pk")[:10])
     if as_json:
         replicas = [of_copy(copy, drive, now) for copy in copies]
         history = [{"at": event.at, "kind": event.kind, "text": event.text} for event in events]

@@ -44,6 +44,8 @@ ROUTINE: Final = timedelta(hours=1)
 """A copy that was complete within this time and falls behind, or becomes complete again, causes no event: a
 drive that is written all day would have thousands."""
 
+SYNCED: Final = "synced"
+"""Code of the event of a worker whose text names the version that it has on disk, and its bytes."""
 HUNG_ALERT: Final = "worker.engine_hung"
 
 RECORDED_PHASES: Final = {
@@ -320,25 +322,26 @@ def _record(worker: Worker, changed: list[Update], now: datetime) -> None:
 
 def _worker_events(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:
     keys = {event.key for event in events if event.key is not None}
-    drives = dict(Drive.objects.filter(key__in=keys).values_list("key", "pk")) if keys else {}
+    known = Drive.objects.filter(key__in=keys).only("key", "label", "title") if keys else ()
+    drives = {drive.key: drive for drive in known}
     rows = [
         EventRow(
             at=min(time_of(event.at), now),
             kind=f"engine.{event.code}"[:40],
             severity=Severity.INFO,
-            drive_id=drives.get(event.key or ""),
+            drive_id=drive.pk if drive is not None else None,
             worker_id=worker.pk,
-            text=f"{worker.name}: {event.text or event.code}",
+            text=_text_of(worker, drive, event),
             data={"worker": worker.node_id, "key": event.key},
         )
-        for event in events
+        for event, drive in ((event, drives.get(event.key or "")) for event in events)
     ]
     record(event_budget.budget.within(worker, rows, now))
     _hung(worker, events, now)
     forked = [
-        (event, drive_id)
+        (event, drive.pk)
         for event in events
-        if event.code == "fork_quarantined" and (drive_id := drives.get(event.key or "")) is not None
+        if event.code == "fork_quarantined" and (drive := drives.get(event.key or "")) is not None
     ]
     alerts.raise_alerts(
         [
@@ -354,6 +357,15 @@ def _worker_events(worker: Worker, events: Sequence[WorkerEvent], now: datetime)
         now,
     )
     stored_health.refresh((drive_id for _, drive_id in forked), now)
+
+
+def _text_of(worker: Worker, drive: Drive | None, event: WorkerEvent) -> str:
+    """What happened, where, and to which drive."""
+    text = event.text or event.code
+    if event.key is None:
+        return f"{worker.name}: {text}"
+    copy = f"The copy of {drive or short_key(bytes.fromhex(event.key))} on {worker.name}"
+    return f"{copy} has all of {text}" if event.code == SYNCED else f"{copy}: {text}"
 
 
 def _hung(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:

@@ -259,7 +259,7 @@ class DriveAdmin(FarmAdmin[Drive]):
 
     @column("Last events")
     def recent_events(self, drive: Drive) -> SafeString | str:
-        rows = [(cells.age(event.at), event.text) for event in drive.events.order_by("-id")[:15]]
+        rows = [(cells.age(event.at), event.text) for event in drive.events.order_by("-at", "-id")[:15]]
         return format_html_join("", "<div>{} · {}</div>", rows) if rows else "none yet"
 
     # --- adding -------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from dashboard.api.compat import operations
 from seederfarm.registry import services, stored_health
-from seederfarm.registry.models import CopyPeers, Drive, Replica, Worker
+from seederfarm.registry.models import CopyPeers, Drive, Event, Replica, Worker
 
 from ....seederfarm.registry.factories import key_of, make_drive
 from ...farm import a_copy, a_drive, a_worker, populate
@@ -181,6 +181,9 @@ def test_events_are_the_raw_log_oldest_first_and_bounded(
     assert compat(f"raw/{drive.key}", timestamp=found[0]["timestamp"]) == found
     later = int((timezone.now() + timedelta(hours=1)).timestamp() * 1000)
     assert compat(f"raw/{drive.key}", timestamp=later) == []
+    at = timezone.now() - timedelta(hours=1)
+    Event.objects.create(drive=drive, kind="engine.synced", text="came late", at=at)
+    assert [event["text"] for event in compat(f"raw/{drive.key}")] == ["came late", "a", "b", "c"]
     monkeypatch.setattr(operations, "MAX_EVENTS", 2)
     assert [event["text"] for event in compat(f"raw/{drive.key}")] == ["b", "c"]
     for wrong in ("-1", "x", "9" * 30):

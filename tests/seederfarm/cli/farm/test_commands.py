@@ -172,13 +172,19 @@ def test_the_last_complete_copy_is_guarded(home: FarmHome, key: bytes) -> None:
         "from seederfarm.registry.models import *;"
         "w = Worker.objects.create(node_id='y'*52, name='keeper', state='active');"
         f"d = Drive.objects.get(key='{key.hex()}');"
-        "Replica.objects.create(drive=d, worker=w, phase='complete', total_blocks=9, have_blocks=9)"
+        "Replica.objects.create(drive=d, worker=w, phase='complete', total_blocks=9, have_blocks=9);"
+        "import datetime; at = datetime.datetime(2030, 1, 2, tzinfo=datetime.UTC);"
+        "made = [Event(drive=d, kind='x', text=f'day {day}', at=at.replace(day=day)) for day in (2, 1)];"
+        "Event.objects.bulk_create(made)"
     )
     done = FarmHome.run(home, "shell", stdin=complete)  # it reads the process's own standard input
     assert done.returncode == 0, done.stderr
     refused = home.run("remove", key.hex())
     assert refused.returncode == 1 and "--force" in refused.stderr
-    assert home.lines("show", key.hex())[0]["state"] == "active"
+    (shown,) = home.lines("show", key.hex())
+    assert shown["state"] == "active"
+    assert [event["text"] for event in shown["events"]][:2] == ["day 2", "day 1"], "they came late"
+    assert [event["text"] for event in home.lines("events", "--drive", key.hex())][:2] == ["day 2", "day 1"]
     assert home.run("worker", "retire", "keeper").returncode == 1
     assert home.lines("worker", "drain", "keeper") == [
         {"worker": "keeper", "state": "draining", "changed": True}

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from farmwire.report import Report, WorkerEvent
 from farmwire.report import Sample as ReportedSample
 from farmwire.traffic import Served
+from hypercore.keys import short_key
 from seederfarm.control.history import samples
 from seederfarm.control.messaging import assignments
 from seederfarm.control.reports import ingest
@@ -265,13 +266,18 @@ def test_events_name_a_drive_without_label_by_the_beginning_of_its_key(
 
 
 def test_events_of_a_worker_reach_the_flight_recorder(worker: FakeWorker, now: datetime) -> None:
-    drive = make_drive()
+    drive = make_drive(label="Tides")
     events = [
         WorkerEvent(at=now.timestamp(), code="engine_restarted", text="exit status 1"),
         WorkerEvent(at=now.timestamp() + 9e9, code="fork", key=drive.key),
+        WorkerEvent(at=now.timestamp(), code="synced", text="version 6, 3.0 MB", key=drive.key),
+        WorkerEvent(at=now.timestamp(), code="synced", text="version 6, 3.0 MB", key="0a" * 32),
     ]
     ingest_report(worker.seal(Report(events=events), now), now)
-    restarted, fork = Event.objects.order_by("id")
+    restarted, fork, synced, removed = Event.objects.order_by("id")
+    assert fork.text == "The copy of Tides on anna: fork"
+    assert synced.text == "The copy of Tides on anna has all of version 6, 3.0 MB"
+    assert removed.text == f"The copy of {short_key(bytes([10]) * 32)} on anna has all of version 6, 3.0 MB"
     assert (restarted.kind, restarted.text) == ("engine.engine_restarted", "anna: exit status 1")
     assert (fork.drive, fork.at) == (drive, now)
 

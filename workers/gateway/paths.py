@@ -26,7 +26,7 @@ async def find(drive: OpenDrive, path: str, version: int | None) -> Found:
     """Return the file or folder at `path`. Raises ReadingFailed if there is none; other HypercoreErrors."""
     newest = drive.drive.version
     if version is not None and not 1 <= version <= newest:
-        raise ReadingFailed("version", f"Version {version:,} is not known; the newest is {newest:,}.")
+        raise ReadingFailed("version", f"Version {version:,} was asked for; the newest is {newest:,}.")
     view = drive.drive.checkout(newest if version is None else version)
     names = path.split("/")
     if names[0] or len(names) < 2 or any(name in ("", ".", "..") for name in names[1:-1]):
@@ -34,7 +34,7 @@ async def find(drive: OpenDrive, path: str, version: int | None) -> Found:
     if names[-1] == "":
         folder = path[:-1] or "/"
         if "\\" in path or not await view.is_folder(folder):
-            raise ReadingFailed("missing", "The drive has no such folder.")
+            raise ReadingFailed("missing", f"Version {view.version:,} of the drive has no such folder.")
         return Found(Facts(kind="folder", path=path, version=view.version, newest=newest), view, None)
     if names[-1] in (".", "..") or "\\" in path:
         raise ReadingFailed("missing", "No drive can have this path.")
@@ -54,7 +54,7 @@ async def find(drive: OpenDrive, path: str, version: int | None) -> Found:
         return Found(facts, view, entry)
     if await view.is_folder(path):
         return Found(Facts(kind="folder", path=path + "/", version=view.version, newest=newest), view, None)
-    raise ReadingFailed("missing", "The drive has nothing at this path.")
+    raise ReadingFailed("missing", f"Version {view.version:,} of the drive has no such file or folder.")
 
 
 async def _etag(drive: OpenDrive, entry: Entry) -> str:

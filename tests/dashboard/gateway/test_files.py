@@ -140,6 +140,7 @@ def test_path_tricks_are_not_found(viewer_at: Browser) -> None:
     for path in TRICKS:
         got = viewer_at.get(path)
         assert got.status == 404, (path[:60], got.status)
+        assert got.text.count("at this path") <= 1, "the sentence says more than the title"
         assert b"passwd" not in got.body or b"root:" not in got.body
 
 

@@ -47,7 +47,7 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
         except MessageRejected as refusal:
             reject_unknown_sender(f"a request to join: {refusal}", now)
             return None
-        before = Worker.objects.filter(node_id=envelope.sender).values_list("state", flat=True).first()
+        before = Worker.objects.filter(node_id=envelope.sender).only("name", "state").first()
         enrolled = use_enrolment(
             secret,
             node_id=envelope.sender,
@@ -65,13 +65,21 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
             )
             return None
         worker, token = enrolled
-        if before in (None, Worker.State.RETIRED):
+        if before is None or before.state == Worker.State.RETIRED:
             Event.objects.create(
                 at=now,
                 kind="worker.joined",
                 worker=worker,
                 text=f"{worker.name} joined the farm" + _waiting(worker),
                 data={"worker": worker.node_id},
+            )
+        if before is not None and before.name != worker.name:  # events of before have the old name
+            Event.objects.create(
+                at=now,
+                kind="worker.renamed",
+                worker=worker,
+                text=f"{before.name} joined again, and is called {worker.name} from now on",
+                data={"worker": worker.node_id, "from": before.name},
             )
         answer = partial(enrolment.welcome, worker.pk, token.digest, now.timestamp())
         transaction.on_commit(answer, robust=True)

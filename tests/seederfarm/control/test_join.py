@@ -120,6 +120,8 @@ def test_a_retired_worker_joins_again_with_a_new_token(farm: FakeBroker, newcome
     assert (again.state, again.name, again.zone) == ("active", "pi-8", "cellar")
     assert (again.retired_at, again.lost_since, again.last_seen_at) == (None, None, None)
     assert Event.objects.filter(kind="worker.joined").count() == 2
+    renamed = Event.objects.get(kind="worker.renamed")
+    assert renamed.text == "pi joined again, and is called pi-8 from now on" and renamed.worker == again
     newcomer.row = again
     newcomer.send_report(now)
     again.refresh_from_db()
@@ -127,6 +129,7 @@ def test_a_retired_worker_joins_again_with_a_new_token(farm: FakeBroker, newcome
     worker_services.retire([again], "cli")
     waits = join(asks(newcomer, issue_enrolment(approved=False, actor="cli").secret, now), now)
     assert waits is not None and waits.state == "pending"
+    assert Event.objects.filter(kind="worker.renamed").count() == 1, "it keeps its name"
 
 
 def test_a_worker_that_waits_for_approval_gets_no_settings(farm: FakeBroker, newcomer: FakeWorker) -> None:

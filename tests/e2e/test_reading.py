@@ -42,6 +42,10 @@ def test_ls_and_cat_read_straight_from_the_swarm(
         assert read(bootstrap, data, "cat", key, path) == LAST[path].bytes, path
     assert read(bootstrap, data, "cat", key, "/link") == LAST["/block.bin"].bytes
 
+    done = cli.run("ls", key, "--checkout", "9999", "--data", str(data), *cli.bootstrap_options(bootstrap))
+    assert done.returncode == 1
+    assert "version 9999 is not known; the newest is " in done.stderr.decode()
+
 
 def test_cat_of_something_that_is_not_there_fails_in_one_line(
     publisher: Publisher, bootstrap: list[str], tmp_path: Path

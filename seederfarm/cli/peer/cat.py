@@ -62,6 +62,6 @@ def _block_number(content: Content, path: str) -> int:
     if not (path.isascii() and path.isdigit()):
         raise BadInput(f"{content.label} is a core: PATH must be the number of a block, not {path!r}")
     index = int(path)
-    if index >= content.source.length:
-        raise Failure(f"{content.label} has {content.source.length:,} blocks: there is no block {index}")
+    if index >= content.blocks:
+        raise Failure(f"{content.label} has {content.blocks:,} blocks: there is no block {index}")
     return index

@@ -45,10 +45,11 @@ LOOKING_NOTICE = 2.0
 class Content:
     """The open content of a key."""
 
-    def __init__(self, label: str, kind: Kind, source: BlockSource) -> None:
+    def __init__(self, label: str, kind: Kind, source: BlockSource, version: int | None) -> None:
         self.label = label
         self.kind = kind.value
         self.source = source
+        self._version = version
         self.drive: Drive | None = None
         self.bee: Bee | None = None
         self.on_bytes: Callable[[int], None] = lambda _: None
@@ -56,31 +57,54 @@ class Content:
         self.waiting: Waiting | None = None
         """When to give up on contents that do not arrive. None: never."""
 
+    @property
+    def blocks(self) -> int:
+        """Number of blocks of the version that is read."""
+        return self.source.length if self._version is None else self._version
+
 
 def with_content(
     given: GivenKey,
     options: ReadOptions,
     body: Callable[[Content], Awaitable[None]],
     *,
-    late: Callable[[], str] = lambda: "no peer was found that has all of it",
+    late: Callable[[], str | None] = lambda: None,
 ) -> None:
-    """Run `body` with the content of a key. Raises Failure with the text of `late` when it is not found in
-    time."""
+    """Run `body` with the content of a key. Raises Failure when it is not read in time, with the text of
+    `late`; None: how far the search for peers came."""
+    search = Search()
 
     async def main() -> None:
-        async with asyncio.timeout(options.timeout), opened(given, options) as content:
+        async with asyncio.timeout(options.timeout), opened(given, options, search) as content:
             await body(content)
 
     logs.set_up(options.log_level)
     try:
         run(main)
     except TimeoutError:
-        raise Failure(f"gave up after {options.timeout:g} seconds: {late()}") from None
+        raise Failure(f"gave up after {options.timeout:g} seconds: {late() or search.result}") from None
+
+
+class Search:
+    """How far the search for peers came."""
+
+    def __init__(self) -> None:
+        self.began = False
+        self.found = False
+        """A peer was connected."""
+
+    @property
+    def result(self) -> str:
+        """That, as text, for a reader that gave up."""
+        if self.found:
+            return "no peer was found that has all of it"
+        return "no peer was found" if self.began else "reading what is stored takes longer"
 
 
 @asynccontextmanager
-async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content]:
-    """Context manager: the content of a key, from the data directory, the swarm, or both."""
+async def opened(given: GivenKey, options: ReadOptions, search: Search) -> AsyncIterator[Content]:
+    """Context manager: the content of a key, from the data directory, the swarm, or both. Raises Failure if
+    it has no such version."""
     key, label = given
     async with AsyncExitStack() as stack:
         held = pick_store(key, options.data)
@@ -88,7 +112,7 @@ async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content
             stack.callback(held.local.close)
         cores = Corestore(held.store)
         stack.push_async_callback(cores.close)
-        network = _Network(given, options, cores)
+        network = _Network(given, options, cores, search)
         stack.push_async_callback(network.close)
 
         def local(core_key: bytes) -> Core | None:
@@ -107,9 +131,11 @@ async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content
         main = LocalFirst(cores.get(key), network.needed, newest_only=held.newest_only, local=local(key))
         if main.length == 0:
             await main.update()
+        if options.version is not None and not await main.reach(options.version, options.timeout):
+            raise Failure(f"version {options.version} is not known; the newest is {main.length}")
         secret = options.encryption_key
         plain = main if secret is None else DecryptingSource(main, secret)
-        content = Content(label, Kind(await kind_of(plain)), plain)
+        content = Content(label, Kind(await kind_of(plain)), plain, options.version)
         if content.kind == "core" and options.log_level < logging.ERROR:
             _report_unreadable(label, main, given_key=secret is not None)
         if content.kind == "drive":
@@ -162,10 +188,11 @@ def pick_store(key: bytes, data: Path) -> Held:
 class _Network:
     """Joins the swarm when a block is missing."""
 
-    def __init__(self, given: GivenKey, options: ReadOptions, cores: Corestore) -> None:
+    def __init__(self, given: GivenKey, options: ReadOptions, cores: Corestore, search: Search) -> None:
         self._given = given
         self._options = options
         self._cores = cores
+        self._search = search
         self._swarm: Swarm | None = None
         self._watch: BootstrapWatch | None = None
         self._starting = asyncio.Lock()
@@ -176,6 +203,7 @@ class _Network:
         async with self._starting:
             if self._swarm is not None:
                 return
+            self._search.began = True
             from hypercore.aio.swarm.swarm import Swarm  # reads from disk alone load no DHT
             from workers.engine.bootstrap import BootstrapWatch
 
@@ -197,6 +225,7 @@ class _Network:
     def _connected(self, connection: Any) -> None:
         if self._notice is not None:
             self._notice.cancel()
+        self._search.found = True
         self._cores.replicate(connection)
 
     def _report_lookup(self) -> None:

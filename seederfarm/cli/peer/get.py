@@ -94,12 +94,12 @@ class FileCounts:
         report_failure(outcome)
         self._summary.add(outcome)
 
-    def left(self, output: Path) -> str:
-        """The files missing at the timeout, as text."""
+    def left(self, output: Path) -> str | None:
+        """The files missing at the timeout, as text; None before any is known."""
         done = self._summary
         here = done.written + done.linked + done.unchanged
         if not self.files:
-            return "no peer was found that has all of it"
+            return None
         return (
             f"{here:,} of {units.plural(self.files, 'file')} are in {quoted(str(output))}, "
             f"and {done.failed:,} could not be downloaded; another `get` continues from there"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from hypercore.aio.cores.session import Hypercore
@@ -16,6 +18,10 @@ T = TypeVar("T")
 
 UPDATE_TIMEOUT = 3.0
 """Seconds that peers get to show a newer head than the first one received."""
+
+SEARCH_TIMEOUT = 20.0
+"""Seconds for finding a first peer, where the stored version is older than the one wanted. Ours: reaching a
+peer behind two NATs takes up to 20."""
 
 REMEMBERED_BLOCKS = 256
 """Blocks of a core kept in memory while reading through it: in some drives, files share blocks."""
@@ -97,6 +103,22 @@ class LocalFirst:
         await self._session.wait_until(lambda: self._session.length > 0)
         await self._session.update(UPDATE_TIMEOUT)
         return True
+
+    async def reach(self, version: int, limit: float | None) -> bool:
+        """Whether the core has that version. If what is stored has not, peers are asked.
+
+        `limit` is the time of the whole command, in seconds: the search takes a third of it at most.
+        """
+        session = self._session
+        if self.length < version:
+            await self._needed()
+            longest = SEARCH_TIMEOUT if limit is None else min(SEARCH_TIMEOUT, limit / 3)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(longest):
+                    await session.wait_until(lambda: len(session.peers) > 0)
+                async with asyncio.timeout(UPDATE_TIMEOUT):
+                    await session.wait_until(lambda: self.length >= version)
+        return self.length >= version
 
     def _stored(self) -> Core | None:
         """The other store's core, unless peers have shown that it was rewritten since."""

@@ -54,7 +54,7 @@ async def lines(content: Content, path: str | None, *, long: bool, as_json: bool
     else:
         if path is not None:
             raise Failure(f"{content.label} is a core: it has blocks and no paths")
-        for index in range(content.source.length):
+        for index in range(content.blocks):
             yield form({"path": str(index), "size": len(await content.source.get(index))})
 
 

@@ -15,6 +15,7 @@ from hypercore.bee import Header
 from hypercore.bee.messages import TreeNode, encode_block
 from hypercore.core import Store, disk_store
 from seederfarm.cli import main
+from seederfarm.cli.peer import local_first
 
 from ....workers.engine.fakes import Writer, WriterOfDrive
 
@@ -34,6 +35,12 @@ def store(data: Path) -> Iterator[Store]:
 
 def run(data: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, [*arguments, "--data", str(data), "--timeout", "5"])
+
+
+def run_alone(data: Path, *arguments: str, timeout: str) -> Result:
+    """With a DHT that is not there."""
+    alone = ["--bootstrap", "127.0.0.1:1", "--timeout", timeout]
+    return CliRunner().invoke(main, [*arguments, "--data", str(data), *alone])
 
 
 def ok(data: Path, *arguments: str) -> bytes:
@@ -156,6 +163,26 @@ def test_an_older_version_is_read(drive: WriterOfDrive, data: Path) -> None:
     assert ok(data, "ls", drive.key.hex(), "--checkout", "2").decode().splitlines() == ["/readme.md"]
 
 
+@pytest.mark.parametrize(
+    "command", [["ls", "KEY"], ["cat", "KEY", "/readme.md"], ["get", "KEY", "-o", "out"]], ids=lambda c: c[0]
+)
+def test_a_version_that_no_peer_has_is_refused_with_the_newest(
+    command: list[str], drive: WriterOfDrive, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_first, "SEARCH_TIMEOUT", 0.01)
+    arguments = [drive.key.hex() if argument == "KEY" else argument for argument in command]
+    result = run_alone(data, *arguments, "--checkout", "99", timeout="30")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("seederfarm: version 99 is not known; the newest is 7\n"), result.stderr
+
+
+@pytest.mark.parametrize("command", [["ls", "ab" * 32], ["get", "ab" * 32, "-o", "out"]], ids=lambda c: c[0])
+def test_the_search_for_a_key_that_no_peer_has_found_no_peer(command: list[str], data: Path) -> None:
+    result = run_alone(data, *command, timeout="1")
+    assert result.exit_code == 1
+    assert result.stderr.endswith(": no peer was found\n"), result.stderr
+
+
 def test_a_bee_is_listed_and_read_by_key(store: Store, data: Path) -> None:
     writer = Writer(store=store)
     writer.append(Header().encode(), encode_block(b"a key", b"a value", [TreeNode([1], [])]))
@@ -188,6 +215,9 @@ def test_a_core_is_read_by_the_number_of_a_block(store: Store, data: Path) -> No
     key = writer.key.hex()
     assert ok(data, "cat", key, "1") == b"first"
     assert ok(data, "ls", key).splitlines() == [b"0", b"1"]
+    assert ok(data, "ls", key, "--checkout", "1").splitlines() == [b"0"]
+    older = run(data, "cat", key, "1", "--checkout", "1")
+    assert older.exit_code == 1 and "there is no block 1" in older.stderr
     for path, status in (("2", 1), ("/a", 2), ("-", 2), ("²", 2)):
         assert run(data, "cat", key, path).exit_code == status, path
 

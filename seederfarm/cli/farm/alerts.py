@@ -260,7 +260,7 @@ def channels_group(context: click.Context, as_json: bool) -> None:
     if as_json:
         json_lines(map(_channel_json, found))
         return
-    grid = table_of("name", "kind", "to", "at least", "last sent", "trouble")
+    grid = table_of("name", "kind", "to", "at least", "last sent", "trouble", spare=("at least", "last sent"))
     now = datetime.now(UTC)
     for channel in found:
         name = channel.name if channel.enabled else f"{channel.name} (off)"

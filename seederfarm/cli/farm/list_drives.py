@@ -12,7 +12,7 @@ from workers import units
 from ...settings.env import COMMAND
 from .django_setup import database_failures, open_farm
 from .drive_json import summary
-from .output import ago, json_lines, json_option, plain, rows, span, table_of
+from .output import ago, complete_of, json_lines, json_option, plain, rows, table_of
 
 LISTED: Final = 1000
 """Keys that people are shown by default: a table is laid out whole before it is printed."""
@@ -58,7 +58,10 @@ def list_drives(tag: str, state: str | None, short: bool, limit: int | None, as_
         if as_json:
             json_lines(map(summary, found.iterator(chunk_size=1000)))
             return
-        grid = table_of("key", "kind", "name", "state", "copies", "#size", "#fullest", "changed")
+        grid = table_of(
+            "key", "kind", "name", "state", "complete", "#size", "#fullest", "changed",
+            keys=("key",), spare=("fullest", "changed", "kind", "size"),
+        )  # fmt: skip
         now = datetime.now(UTC)
         for drive in found[: limit or LISTED]:
             grid.add_row(
@@ -66,13 +69,15 @@ def list_drives(tag: str, state: str | None, short: bool, limit: int | None, as_
                 drive.kind or "–",
                 plain(drive.label or drive.title),
                 Health(drive.health).label,
-                f"{drive.complete} of {span(drive.replicas_min, drive.replicas_max)}",
+                complete_of(drive.complete, drive.replicas_max),
                 "–" if drive.byte_length is None else units.format_size(drive.byte_length),
                 _share(drive.fullest_bytes, drive.byte_length),
                 "–" if drive.observed_at is None else ago(drive.observed_at, now),
             )
     if grid.row_count:
         rows(grid)
+    elif tag or state or short:
+        click.echo("No such drives.")
     else:
         click.echo(f"No drives: `{COMMAND} add KEY` registers one.")
     if limit is None and grid.row_count == LISTED:

@@ -39,7 +39,10 @@ def mirrors(count: int, as_json: bool) -> None:
     if not found:
         click.echo(f"No worker is a blind peer: start one with `{COMMAND} worker run --blind-peer`.")
         return
-    grid = table_of("key", "worker", "zone", "seen", "#cores", "#bytes", "#clients")
+    grid = table_of(
+        "key", "worker", "zone", "seen", "#cores", "#bytes", "#clients",
+        keys=("key",), spare=("clients", "zone", "cores"),
+    )  # fmt: skip
     for mirror in found:
         grid.add_row(
             mirror.key,

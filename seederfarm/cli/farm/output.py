@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from hypercore.printable import json_text, visible
 from workers import units
 
+from .tables import Grid, lines_of
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-NARROWEST = 160
-"""Columns of a table in a file or a pipe."""
 MAX_LISTED_ERRORS: Final = 10
 """Malformed lines of a file that are shown one by one."""
 
@@ -27,21 +26,17 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")(function)
 
 
-def table_of(*columns: str) -> Table:
-    """A table without lines, with dim headings. Columns whose name begins with `#` are numbers."""
-    grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for column in columns:
-        number = column.startswith("#")
-        grid.add_column(column.lstrip("#"), justify="right" if number else "left", overflow="fold")
-    return grid
+def table_of(*columns: str, keys: Sequence[str] = (), spare: Sequence[str] = ()) -> Grid:
+    """A table without lines. Columns whose name begins with `#` are numbers. A terminal that is too narrow
+    shows those named in `keys` shortened, and leaves out those in `spare`, the first one first."""
+    return Grid(columns, keys=keys, spare=spare)
 
 
-def rows(grid: Table) -> None:
-    """Print a table as wide as the terminal; in a file or a pipe, NARROWEST columns wide."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=NARROWEST)
-    console.print(grid)
+def rows(grid: Grid) -> None:
+    """Print a table, with dim headings: as wide as the terminal, or for a file or a pipe."""
+    console = Console()
+    heading, *lines = lines_of(grid, console.width if console.is_terminal else None)
+    click.echo("\n".join((click.style(heading, dim=True), *lines)))
 
 
 def plain(text: object) -> Text:
@@ -66,6 +61,14 @@ def ago(at: datetime | None, now: datetime) -> str:
     return "never" if at is None else units.format_age((now - at).total_seconds())
 
 
-def span(minimum: int, maximum: int) -> str:
-    """`2`, `2–3`."""
-    return str(minimum) if minimum == maximum else f"{minimum}–{maximum}"
+def complete_of(complete: int, wanted: int) -> str:
+    """How many copies are complete, of how many that the farm makes: `1 of 2`."""
+    return f"{complete:,} of {wanted:,}" if complete <= wanted else f"{complete:,}, {wanted:,} wanted"
+
+
+def copies_of(complete: int, low: int, high: int) -> str:
+    """The same as a sentence, with how many would do."""
+    if complete > high:
+        return f"{complete} complete, {high} wanted"
+    enough = "" if low == high else f" ({low} {'is' if low == 1 else 'are'} enough to be safe)"
+    return f"{complete} of {high} complete{enough}"

@@ -70,7 +70,7 @@ def _totals(result: NextPlan) -> dict[str, Any]:
 
 
 def _show(result: NextPlan, lines: Iterable[Line]) -> None:
-    grid = table_of("what", "drive", "name", "worker", "why")
+    grid = table_of("what", "drive", "name", "worker", "why", keys=("drive",), spare=("name",))
     for line in lines:
         grid.add_row(*_row(line))
     if grid.row_count:

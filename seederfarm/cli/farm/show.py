@@ -13,7 +13,7 @@ from workers import units
 
 from .django_setup import database_failures, open_farm
 from .drive_json import of_copy, summary
-from .output import ago, json_lines, json_option, plain, rows, table_of
+from .output import ago, copies_of, json_lines, json_option, plain, rows, table_of
 
 if TYPE_CHECKING:
     from ...registry.models import Drive, Replica
@@ -55,7 +55,7 @@ def show(key: str, as_json: bool) -> None:
         click.echo(f"  files   {files}")
     click.echo(f"  served  {_served(drive, now)}")
     click.echo(f"  newest  {_newest(drive, copies, now)}")
-    click.echo(f"  copies  {_copies(drive.complete, drive.replicas_min, drive.replicas_max)}")
+    click.echo(f"  copies  {copies_of(drive.complete, drive.replicas_min, drive.replicas_max)}")
     if drive.state == Drive.State.ACTIVE and drive.expires_at is not None and drive.expires_at <= now:
         click.echo("  expired, and kept: --force removes the fullest copy known")
     if (known := _completeness(copies)) is not None:
@@ -65,14 +65,6 @@ def show(key: str, as_json: bool) -> None:
     _show_copies(copies, now)
     for event in reversed(events):
         click.echo(f"{event.at:%Y-%m-%d %H:%M:%S} {plain(event.text)}")
-
-
-def _copies(complete: int, low: int, high: int) -> str:
-    """How many copies are complete, of how many that the farm makes, and how many would do."""
-    if complete > high:
-        return f"{complete} complete, {high} wanted"
-    enough = "" if low == high else f" ({low} {'is' if low == 1 else 'are'} enough to be safe)"
-    return f"{complete} of {high} complete{enough}"
 
 
 def _files(drive: Drive) -> str | None:
@@ -129,7 +121,9 @@ def _completeness(copies: Iterable[Replica]) -> str | None:
 
 
 def _show_copies(copies: Iterable[Replica], now: datetime) -> None:
-    grid = table_of("worker", "phase", "have", "#peers", "reported", "proven", "error")
+    grid = table_of(
+        "worker", "phase", "have", "#peers", "reported", "proven", "error", spare=("peers", "reported")
+    )
     for copy in copies:
         grid.add_row(
             plain(copy.worker.name),

@@ -70,7 +70,9 @@ def _list(as_json: bool) -> None:
             for source in found
         )
         return
-    grid = table_of("name", "kind", "location", "#keys", "read", "succeeded", "problem")
+    grid = table_of(
+        "name", "kind", "location", "#keys", "read", "succeeded", "problem", spare=("succeeded", "kind")
+    )
     for source in found:
         grid.add_row(
             plain(source.name) if source.enabled else plain(f"{source.name} (off)"),

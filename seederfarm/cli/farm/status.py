@@ -73,7 +73,7 @@ def _show_status(farm: FarmSettings, state: dict[str, Any] | None) -> None:
         ready = "stopping" if state.get("stopping") else "ready" if state.get("ready") else "starting"
         click.echo(f"{farm.name}: {ready}, {state.get('address')} (process {state.get('pid')})")
         now = time.time()
-        grid = table_of("process", "state", "pid", "for", "restarts", "what")
+        grid = table_of("process", "state", "pid", "for", "restarts", "what", spare=("restarts", "pid"))
         for process in state.get("processes", ()):
             grid.add_row(
                 process["name"],

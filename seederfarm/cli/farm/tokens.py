@@ -51,7 +51,7 @@ def _list(as_json: bool) -> None:
     if as_json:
         json_lines({**_named(token), "state": _state(token, now)} for token in found)
         return
-    grid = table_of("name", "begins with", "user", "scopes", "used", "state")
+    grid = table_of("name", "begins with", "user", "scopes", "used", "state", spare=("user", "begins with"))
     for token in found:
         grid.add_row(
             plain(token.name),

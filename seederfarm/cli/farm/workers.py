@@ -80,6 +80,7 @@ def workers(as_json: bool) -> None:
     grid = table_of(
         "name", "state", "seen", "zone", "network", "#peers", "#load", "#copies", "#complete", "#used",
         "#free", "software",
+        spare=("software", "load", "peers", "zone", "used", "complete"),
     )  # fmt: skip
     for worker in found:
         grid.add_row(

@@ -14,7 +14,7 @@ from workers import units
 from ...registry.models import Drive, Replica
 from ...registry.sql import batches
 from ..common.failures import Failure
-from .output import json_lines, plain
+from .output import copies_of, json_lines, plain
 
 POLL: Final = 0.5
 MAX_POLL: Final = 5.0
@@ -87,7 +87,8 @@ def _print_progress(drive: Drive, now: _Progress, wanted: int, as_json: bool) ->
         return
     size = f", {units.format_have_of(now.have_bytes, now.bytes)}" if now.bytes else ""
     pending = ", proof pending" if now.counted < min(now.complete, wanted) else ""
-    click.echo(f"{plain(drive)}: {now.complete} of {wanted} copies complete{pending}{size}", err=True)
+    copies = copies_of(now.complete, drive.replicas_min, drive.replicas_max)
+    click.echo(f"{plain(drive)}: copies {copies}{pending}{size}", err=True)
 
 
 def fewer_than(ids: Sequence[int], number: int) -> Iterator[Drive]:

@@ -10,6 +10,8 @@ import click
 
 from farmwire.join import MAX_TOKEN_CHARS
 
+from ..common.failures import BadInput
+
 DATA: Final = click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -24,7 +26,10 @@ ZONE: Final = click.option(
 
 def token_of(word: str) -> str:
     """The token that `word` stands for: `-` is the next line of standard input, where no other user of the
-    machine sees it. Everything else is the token itself."""
+    machine sees it. Everything else is the token itself. Raises BadInput if that line is empty."""
     if word != "-":
         return word
-    return sys.stdin.buffer.readline(MAX_TOKEN_CHARS + 1).decode("ascii", "replace")
+    line = sys.stdin.buffer.readline(MAX_TOKEN_CHARS + 1).decode("ascii", "replace")
+    if not line.strip():
+        raise BadInput("there is no token on standard input")
+    return line

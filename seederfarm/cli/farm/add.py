@@ -11,7 +11,7 @@ from workers import units
 
 from ...settings import env
 from ..common.failures import BadInput
-from ..common.options import DurationType
+from ..common.options import DurationType, decode
 from .django_setup import ACTOR, database_failures, open_farm
 from .drive_json import named
 from .output import MAX_LISTED_ERRORS, json_lines, json_option
@@ -91,7 +91,7 @@ def add(
     """
     texts = [*key, *(file.read().removeprefix("\ufeff").splitlines() if file is not None else ())]
     if not texts:
-        raise BadInput("give a KEY, or a list with --file")
+        raise BadInput("give a KEY, or a list with --file" if file is None else "the list is empty")
     open_farm()
     from django.core.exceptions import ValidationError
 
@@ -134,11 +134,18 @@ def _expect_no_more_than_wanted(few: Iterable[Drive]) -> None:
 
 def _malformed(wrong: Sequence[Any], given: int) -> str:
     lines = [
-        f"{item.text!r}: {item.error}"
-        if item.line <= given
-        else f"line {item.line - given} of the list: {item.error}"
+        _of_argument(item) if item.line <= given else f"line {item.line - given} of the list: {item.error}"
         for item in wrong[:MAX_LISTED_ERRORS]
     ]
     if len(wrong) > MAX_LISTED_ERRORS:
         lines.append(f"… and {len(wrong) - MAX_LISTED_ERRORS:,} more")
     return "\n".join((*lines, "Nothing was added.")) if len(wrong) > 1 else lines[0]
+
+
+def _of_argument(item: Any) -> str:
+    """What is wrong with a KEY, as other commands say it."""
+    try:
+        decode(item.text)
+    except BadInput as error:
+        return error.message
+    return f"{item.text!r}: {item.error}"

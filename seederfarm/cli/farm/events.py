@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import click
 
+from ..common.failures import BadInput
 from .django_setup import database_failures, open_farm
+from .event_kinds import EVENT_KINDS, listed
 from .output import ago, json_lines, json_option, plain, rows, table_of
 
 
@@ -36,6 +38,8 @@ def events(key: str, name: str, kind: str, limit: int, as_json: bool) -> None:
         if name:
             found = found.filter(worker=worker(name))
         if kind:
+            if kind not in EVENT_KINDS and not Event.objects.filter(kind=kind).exists():
+                raise BadInput(f"no event is of kind {kind!r}; there are\n{listed(EVENT_KINDS)}")
             found = found.filter(kind=kind)
         shown = list(found[:limit])
     if as_json:

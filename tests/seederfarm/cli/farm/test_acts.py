@@ -99,7 +99,10 @@ def test_workers_are_approved_by_name(home: FarmHome) -> None:
 
 
 def test_events_are_listed(home: FarmHome) -> None:
-    assert home.lines("events", "--kind", "no.such") == []
+    assert home.lines("events", "--kind", "worker.lost") == []
+    unknown = home.run("events", "--kind", "nosuch")
+    assert unknown.returncode == 2 and unknown.stdout == ""
+    assert "no event is of kind 'nosuch'" in unknown.stderr and "worker.lost" in unknown.stderr
     assert home.run("events", "--limit", "5").returncode == 0
     assert home.run("events", "--worker", "nobody").returncode == 2
 

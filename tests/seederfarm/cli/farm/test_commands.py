@@ -113,6 +113,19 @@ def test_a_malformed_key_adds_none_of_its_neighbours(home: FarmHome, key: bytes)
     assert done.returncode == 2
     assert one_line(done.stderr) and "nonsense" in done.stderr
     assert keys_of(home) == before
+    assert home.run("show", "nonsense").stderr == done.stderr, "every command says it alike"
+
+
+def test_the_name_of_a_drive_is_no_key_and_list_shows_it(home: FarmHome, key: bytes) -> None:
+    home.lines("add", key.hex(), "--label", "My Site")
+    done = home.run("show", "My Site")
+    assert done.returncode == 2 and one_line(done.stderr)
+    assert "'My Site' is not a key" in done.stderr and "list` shows its key" in done.stderr
+
+
+def test_a_list_without_any_line_adds_nothing(home: FarmHome) -> None:
+    done = home.run("add", "--file", "-", stdin="")
+    assert (done.returncode, done.stderr) == (2, "seederfarm: the list is empty\n")
 
 
 def test_malformed_lines_of_a_list_are_named_by_their_number(home: FarmHome, key: bytes) -> None:
@@ -131,6 +144,8 @@ def test_waiting_ends_at_its_timeout_and_does_not_take_the_key_for_its_number(
     done = home.run("add", "--timeout", "0.1", "--wait", key.hex())
     assert done.returncode == 1
     assert "did not get complete" in done.stderr
+    (copies,) = re.findall(r"^  copies  (.+)$", home.run("show", key.hex()).stdout, re.MULTILINE)
+    assert f": copies {copies}\n" in done.stderr, "`show` counts them in the same way"
     assert key.hex() in keys_of(home)
 
 
@@ -301,6 +316,10 @@ def test_tables_for_people_are_printed_without_a_terminal(home: FarmHome, key: b
     listed = home.run("list").stdout
     assert encode_key(key) in listed and "[bold]not markup[/bold]" in listed
     assert "\x1b" not in listed + home.run("show", key.hex()).stdout
+    for command in (["list"], ["workers"], ["events"], ["config", "get"]):
+        shown = home.run(*command).stdout
+        assert [line for line in shown.splitlines() if line != line.rstrip()] == [], command
+    assert home.run("list", "--tag", "none").stdout == "No such drives.\n"
 
 
 def test_people_are_shown_the_newest_of_very_many_keys_and_how_many_more_there_are(

@@ -10,14 +10,15 @@ from seederfarm.registry.blind_clients import ClientUse, clients_with_use
 from seederfarm.registry.drift import has_drifted, ours
 from seederfarm.registry.growth import growths
 from seederfarm.registry.mirrors import Mirror, mirror_of
-from seederfarm.registry.models import Replica, Worker
+from seederfarm.registry.models import Alert, Replica, Worker
+from seederfarm.registry.services.alert_rules import what_to_do
 from seederfarm.registry.services.drains import DrainProgress, recent_progress
 from seederfarm.registry.tallies import tallies, with_tallies
 from workers import units
 
 from .drains import MAX_DRAINED, progress_of
 from .farm import IN_FARM, Sentence, events
-from .looks import Look, of_copy, of_worker
+from .looks import SEVERITY, Look, of_copy, of_worker
 from .network import Network, Reach, network_of, reach_of
 from .room import Forecast, forecast, room_of
 
@@ -30,6 +31,8 @@ WRONG: Final = {
 COPIES: Final = 25
 """Copies that a worker's page lists: those first that are not complete."""
 EVENTS: Final = 20
+ALERTS: Final = 10
+"""Open alerts that a worker's page lists, the newest first. Ours."""
 CLIENTS: Final = 10
 """Clients of its blind peer that a worker's page lists. Ours."""
 
@@ -75,6 +78,8 @@ class WorkerPage:
 
     row: WorkerRow
     sentence: Sentence
+    alerts: list[tuple[Alert, Look, str]]
+    """Its open alerts, each with what a person can do."""
     copies: list[tuple[Replica, Look]]
     events: list[Any]
     drain: DrainProgress | None
@@ -113,16 +118,18 @@ def listed(now: datetime, *, retired: bool) -> WorkerList:
 
 
 def one(worker: Any, now: datetime) -> WorkerPage:
-    """Return the data of the page of a worker with its load. Seven queries; that of a drain once a minute."""
+    """Return the data of the page of a worker with its load. Eight queries; that of a drain once a minute."""
     row = _row(worker, growths({worker.pk: worker.used_bytes}, now).get(worker.pk), now)
     # First which, then what they are: else the drives of all copies are read to sort them
     order = ("proven", "-grew_at", "-pk")
     ids = list(Replica.objects.filter(worker=worker).order_by(*order).values_list("pk", flat=True)[:COPIES])
     copies = Replica.objects.filter(pk__in=ids).select_related("drive", "worker").order_by(*order)
+    open_alerts = Alert.objects.filter(worker=worker, resolved_at__isnull=True).order_by("-pk")[:ALERTS]
     moves = worker.state in IN_FARM and 0 < worker.copies <= MAX_DRAINED
     return WorkerPage(
         row=row,
         sentence=_about(row, now),
+        alerts=[(alert, SEVERITY[alert.severity], what_to_do(alert)) for alert in open_alerts],
         copies=[(copy, of_copy(copy, copy.drive, now)) for copy in copies],
         events=events(worker.events.all(), EVENTS),
         drain=recent_progress(worker.pk) if moves else None,

@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from dashboard.reads import workers as reading
 from hypercore.keys import encode_key
+from seederfarm.registry.alert_rules import RULES
 from seederfarm.registry.drift import ours
-from seederfarm.registry.models import Worker
+from seederfarm.registry.models import Alert, Worker
 from seederfarm.registry.queries import with_load
 
 from ..seederfarm.registry.factories import make_drive, make_replica, make_worker
@@ -62,6 +63,18 @@ def test_a_worker_that_was_not_updated_with_the_farm_is_named(viewer: Client) ->
     assert "not that of the farm" not in text_of(viewer.get(f"/workers/{current.node_id}/"))
     Worker.objects.filter(pk=old.pk).update(software="")
     assert "another version" not in text_of(viewer.get("/workers/")), "it has not reported any"
+
+
+def test_open_alerts_of_a_worker_are_at_the_top_of_its_page(viewer: Client) -> None:
+    worker, other = a_worker("atlas"), a_worker("borea")
+    kind = "worker.two_machines"
+    for subject, values in (("a", {}), ("b", {"resolved_at": timezone.now()})):
+        Alert.objects.create(
+            kind=kind, subject=subject, text=f"Two machines: {subject}", worker=worker, **values
+        )
+    top = text_of(viewer.get(f"/workers/{worker.node_id}/")).partition("Room and forecast")[0]
+    assert "Two machines: a" in top and RULES[kind].hint in top and "Two machines: b" not in top
+    assert "Two machines" not in text_of(viewer.get(f"/workers/{other.node_id}/"))
 
 
 def test_copies_that_are_not_proven_come_first_and_then_those_that_grew(database: FarmDatabase) -> None:

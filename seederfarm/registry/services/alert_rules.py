@@ -101,3 +101,8 @@ def lines(alert: Alert) -> list[tuple[str, str]]:
     words = ("What", "Kept", "Farm does", "You can")
     texts = [own or default for own, default in zip(given, otherwise, strict=True)]
     return [(word, text) for word, text in zip(words, texts, strict=True) if text]
+
+
+def what_to_do(alert: Alert) -> str:
+    """What a person can do about it: its own words, else those of its rule."""
+    return dict(lines(alert)).get("You can", "")

@@ -14,7 +14,7 @@ from workers.engine.engine import Engine
 from workers.engine.launch import running_engine
 from workers.engine.model.events import Event, Synced
 from workers.engine.seeds.cold import Cold
-from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.key_list import SeedSpec
 from workers.engine.settings.settings import EngineSettings
 
 from ..conftest import NewReader
@@ -81,7 +81,7 @@ def play(testnet: Testnet, data: Path, key: str, scene: Callable[[Scene], Awaita
         settings = EngineSettings(data=data, bootstrap=bootstrap, host="127.0.0.1")
         events: list[Event] = []
         async with running_engine(settings, events.append) as engine:
-            engine.add([Wanted(bytes.fromhex(key))])
+            engine.add([SeedSpec(bytes.fromhex(key))])
             await scene(Scene(engine, events, bytes.fromhex(key)))
 
     asyncio.run(main())

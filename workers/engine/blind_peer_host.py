@@ -9,7 +9,7 @@ from .engine import Engine
 from .limits.limits import Limits
 from .model.kind import Kind
 from .removal.owners import Owners
-from .settings.key_list import Wanted
+from .settings.key_list import SeedSpec
 
 
 class EngineHost:
@@ -31,7 +31,7 @@ class EngineHost:
     def announce(self, keys: Iterable[bytes]) -> None:
         new = [key for key in keys if key not in self._announced]
         self._announced.update(new)
-        self._engine.add([Wanted(key, Kind.CORE) for key in new])
+        self._engine.add([SeedSpec(key, Kind.CORE) for key in new])
 
     async def withdraw(self, key: bytes) -> None:
         if key in self._announced:

@@ -32,7 +32,7 @@ from .seeds.served import ServedCounter
 from .seeds.stage import Stage
 from .seeds.table import SeedSlot, SeedTable, TableTotals, WarmSeed
 from .seeds.topic import NoTopic, TopicSubscription
-from .settings.key_list import Wanted
+from .settings.key_list import SeedSpec
 from .settings.settings import EngineSettings, LimitSettings
 
 READY_TIMEOUT = 2.0
@@ -179,30 +179,30 @@ class Engine:
 
     # --- keys
 
-    def add(self, wanted: Iterable[Wanted]) -> None:
+    def add(self, specs: Iterable[SeedSpec]) -> None:
         """Seed these keys. Keys that are seeded already stay unchanged.
 
         The first of them are added at once; when there are many, the others soon.
         """
-        new = [item for item in wanted if item.key not in self._seeds]
-        self._unsynced.update(item.key for item in new)
+        new = [spec for spec in specs if spec.key not in self._seeds]
+        self._unsynced.update(spec.key for spec in new)
         if self._unsynced:
             self._all_synced.clear()
         self._backlog.put(new)
 
-    def _add(self, wanted: Wanted) -> None:
-        key = wanted.key
-        cold = load_cold(wanted, self._cores.stored) if wanted.announce and not wanted.own else None
+    def _add(self, spec: SeedSpec) -> None:
+        key = spec.key
+        cold = load_cold(spec, self._cores.stored) if spec.announce and not spec.own else None
         if cold is not None and any(self._cores.has_conflict(core.key) for core in cold.cores):
             cold = None  # a conflict is emitted at each start
         if cold is not None and cold.kind is Kind.CORE and self.settings.encryption_keys:
             cold = None  # one of the keys may show that it is a drive
         for core in () if cold is None else cold.cores:
             self._claim(key, core.key)  # its record may be older than claims
-        state: WarmSeed | Cold = self._warmed(wanted) if cold is None else cold
+        state: WarmSeed | Cold = self._warmed(spec) if cold is None else cold
         # Spread by key, so that lookups do not start all at once.
         try:
-            topic = self._subscribe(key, resting=cold is not None) if wanted.announce else NoTopic()
+            topic = self._subscribe(key, resting=cold is not None) if spec.announce else NoTopic()
         except BaseException:
             if isinstance(state, WarmSeed):
                 self._release(key, state.seed)
@@ -225,10 +225,10 @@ class Engine:
             resting=resting,
         )
 
-    def _warmed(self, wanted: Wanted, resting: Cold | None = None) -> WarmSeed:
-        key = wanted.key
+    def _warmed(self, spec: SeedSpec, resting: Cold | None = None) -> WarmSeed:
+        key = spec.key
         seed = Seed(
-            wanted,
+            spec,
             open_session=self._cores.get,
             emit=self._emit_of_seed,
             changed=partial(self._reviews.soon, key),
@@ -319,7 +319,7 @@ class Engine:
         if slot is None or not isinstance(slot.state, Cold):
             return
         try:
-            self._seeds.change(key, self._warmed(slot.state.wanted, slot.state))
+            self._seeds.change(key, self._warmed(slot.state.spec, slot.state))
         except Exception as error:
             self._fail(key, error)
             return

@@ -21,7 +21,7 @@ from ..engine.launch import launched_parts
 from ..engine.model.events import Event, Problem, Published
 from ..engine.model.kind import Kind
 from ..engine.settings.identity import load_secret
-from ..engine.settings.key_list import Wanted
+from ..engine.settings.key_list import SeedSpec
 from ..engine.settings.settings import EngineSettings
 from .folder import FolderUnreadable, summary
 from .mirror import Mirror, Update
@@ -108,7 +108,7 @@ class Publisher:
             store.set_meta(FOLDER_META, _folder_name(settings.folder))
             await parts.cores.flush()
             begun(parts.engine, drive.key, encryption_key)
-            parts.engine.add([Wanted(drive.key, Kind.DRIVE, own=True)])
+            parts.engine.add([SeedSpec(drive.key, Kind.DRIVE, own=True)])
             for core in (drive.db, drive.blobs):
                 # A session until the corestore closes: without one it would close what the mirror writes
                 parts.cores.get(core.key, active=False, everywhere=False)

@@ -116,7 +116,7 @@ class SwarmStats(Camel):
     holepunchable: bool = Field(description="Peers reach a worker directly or through a hole.")
     bootstrapped: bool
     remote_address: str
-    current_peers: list[SwarmPeer] = Field(description="Of drives that somebody looks at: 100 at most.")
+    current_peers: list[SwarmPeer] = Field(description="Of drives whose page is open: 100 at most.")
 
 
 class NetworkStats(Camel):

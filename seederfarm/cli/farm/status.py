@@ -96,7 +96,7 @@ def _in_numbers(counts: Mapping[str, int], *, running: bool) -> str:
 
 
 def _heard() -> str:
-    """When workers were heard, of a farm that does not run here: who reported lately may be gone by now."""
+    """When workers were heard, of a farm that does not run here: those that reported lately may be gone."""
     from .counts import last_heard
 
     at = last_heard()

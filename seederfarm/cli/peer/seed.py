@@ -17,7 +17,7 @@ from workers.engine.launch import running_engine
 from workers.engine.model.events import Problem
 from workers.engine.process.loop import run, stop_on_signals
 from workers.engine.settings.blind_peer import BlindPeerSettings, parse_bans
-from workers.engine.settings.key_list import Wanted, merge, read_list
+from workers.engine.settings.key_list import SeedSpec, merge, read_list
 from workers.engine.settings.settings import EngineSettings
 from workers.settings.table import ENCRYPTION_KEY
 
@@ -185,10 +185,10 @@ def resolve_blind_peer(
     return BlindPeerSettings(trusted=frozenset(given.key for given in trusted), bans=bans)
 
 
-def parse_seeds(keys: Sequence[GivenKey], files: Sequence[Path], *, required: bool = True) -> list[Wanted]:
+def parse_seeds(keys: Sequence[GivenKey], files: Sequence[Path], *, required: bool = True) -> list[SeedSpec]:
     """All seeds of the command line and files; there must be one if `required`. Raises BadInput; nothing is
     written before that."""
-    wanted = [Wanted(given.key) for given in keys]
+    wanted = [SeedSpec(given.key) for given in keys]
     for path in files:
         try:
             wanted += read_list(path, on_skipped=_warn)
@@ -204,8 +204,8 @@ def _warn(text: str) -> None:
 
 
 def apply_fork_limits(
-    wanted: Sequence[Wanted], *, quarantine: bool, accepted: Mapping[bytes, int]
-) -> list[Wanted]:
+    wanted: Sequence[SeedSpec], *, quarantine: bool, accepted: Mapping[bytes, int]
+) -> list[SeedSpec]:
     """The seeds with the fork up to which each is followed. Raises BadInput."""
     if accepted and not quarantine:
         raise BadInput("--accept-fork has a meaning only with --forks quarantine")
@@ -215,7 +215,7 @@ def apply_fork_limits(
 
 
 async def seed_until_stopped(
-    settings: EngineSettings, wanted: Sequence[Wanted], view: View, *, until_synced: bool
+    settings: EngineSettings, wanted: Sequence[SeedSpec], view: View, *, until_synced: bool
 ) -> None:
     """Run an engine until a signal (or, with `until_synced`, until nothing is left to do)."""
     stop = asyncio.Event()

@@ -56,8 +56,8 @@ RETENTION_EVERY: Final = 3600.0
 STORE_HEALTH_EVERY: Final = 5.0
 """Seconds between checks for drives whose health time may have changed."""
 LATE: Final = 60.0
-"""Seconds for which a run waits at least. Reports that came before it can take longer than a short period: if
-runs expired by then, none would ever start on a busy machine."""
+"""Least time in seconds after which a run that has not begun expires. Reports that came before it can take
+longer than a short period: if runs expired by then, none would ever start on a busy machine."""
 
 
 def _beat(task: ControlTask, every: float) -> dict[str, Any]:

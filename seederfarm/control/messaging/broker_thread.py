@@ -15,11 +15,11 @@ class BrokerThread(ABC):
     """Each has one connection to the broker, which it keeps: a crowded broker accepts no new ones."""
 
     NAME: ClassVar[str]
-    """Of the thread."""
+    """Name of the thread."""
     TIMEOUT: ClassVar[float]
     """Seconds that Redis may take for one answer."""
     OPTIONS: ClassVar[dict[str, Any]] = {}
-    """Of the connection, beside those that all have."""
+    """Options of the Redis client, beside those of every client."""
 
     def __init__(self) -> None:
         self._client: Any = None

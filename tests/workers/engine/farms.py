@@ -16,7 +16,7 @@ from workers.engine.model.event_buffer import EventBuffer
 from workers.engine.model.events import Event, Synced
 from workers.engine.seeds.cold import Cold
 from workers.engine.seeds.table import SeedTable
-from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.key_list import SeedSpec
 from workers.engine.settings.settings import EngineSettings
 
 from .fakes import Writer, WriterOfDrive
@@ -139,7 +139,7 @@ class ColdFarm(Farm):
 async def put_away(farm: ColdFarm, writer: Writer | WriterOfDrive) -> Corestore:
     """The farm syncs it from its writer, who then leaves. Gives the writer's corestore."""
     theirs = published(writer)
-    farm.engine.add([Wanted(writer.key)])
+    farm.engine.add([SeedSpec(writer.key)])
     connection = farm.link(theirs)
     await farm.until(lambda: bool(farm.synced(writer.key)))
     connection.close()

@@ -18,7 +18,7 @@ from workers.engine import engine as engine_module
 from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Ready, Synced
 from workers.engine.model.kind import Kind
 from workers.engine.seeds import problems
-from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.key_list import SeedSpec
 from workers.engine.settings.settings import EngineSettings
 
 from .fakes import Writer, WriterOfDrive
@@ -31,7 +31,7 @@ async def test_a_key_that_is_not_announced_joins_no_topic_and_follows_peers_that
     writer.append(b"1", b"2")
     theirs = published(writer)
     async with Farm() as farm:
-        farm.engine.add([Wanted(writer.key, Kind.CORE, announce=False)])
+        farm.engine.add([SeedSpec(writer.key, Kind.CORE, announce=False)])
         farm.connect(theirs)
         await farm.until(lambda: bool(farm.synced(writer.key)))
         writer.append(b"3")
@@ -47,7 +47,7 @@ async def test_a_core_is_downloaded_reported_and_served_after_the_peer_has_gone(
     writer.append(*(b"%d" % number for number in range(300)))
     theirs = published(writer)
     async with Farm() as farm:
-        farm.engine.add([Wanted(writer.key, Kind.CORE)])
+        farm.engine.add([SeedSpec(writer.key, Kind.CORE)])
         assert farm.swarm.topics[discovery_key(writer.key)].client
         farm.connect(theirs)
         await farm.until(lambda: bool(farm.synced(writer.key)))
@@ -81,7 +81,7 @@ async def test_a_topic_has_peers_while_those_of_its_key_are_connected() -> None:
     theirs = published(writer)
     async with Farm() as farm:
         assert farm.seeds.lacks_peers(topic) and not farm.seeds.has_peers(topic)
-        farm.engine.add([Wanted(writer.key, Kind.CORE)])
+        farm.engine.add([SeedSpec(writer.key, Kind.CORE)])
         assert farm.seeds.lacks_peers(topic) and not farm.seeds.has_peers(topic)
         farm.connect(theirs)
         await farm.until(lambda: bool(farm.synced(writer.key)))
@@ -98,7 +98,7 @@ async def test_both_cores_of_a_drive_are_downloaded_and_appends_are_followed() -
         drive.put(f"/file {number}", b"x" * 1_000, b"y" * number)
     theirs = published(drive)
     async with Farm() as farm:
-        farm.engine.add([Wanted(drive.key)])
+        farm.engine.add([SeedSpec(drive.key)])
         farm.connect(theirs)
         await farm.until(lambda: bool(farm.synced(drive.key)))
         assert farm.synced(drive.key)[-1].length == drive.db.core.length + drive.blobs.length
@@ -118,7 +118,7 @@ async def test_an_encrypted_drive_is_recognised_by_what_its_peer_has() -> None:
     drive.put("/secret", b"x" * 1_000)
     theirs = published(drive)
     async with Farm() as farm:
-        farm.engine.add([Wanted(drive.key)])
+        farm.engine.add([SeedSpec(drive.key)])
         farm.connect(theirs)
         await farm.until(lambda: bool(farm.synced(drive.key)))
         assert farm.synced(drive.key)[-1].kind is Kind.DRIVE
@@ -133,7 +133,7 @@ async def test_a_restart_downloads_nothing_that_was_synced() -> None:
     theirs = published(drive)
     first = Farm()
     await first.engine.start()
-    first.engine.add([Wanted(drive.key)])
+    first.engine.add([SeedSpec(drive.key)])
     first.connect(theirs)
     await first.until(lambda: bool(first.synced(drive.key)))
     # A memory store ends with its corestore, so the first engine is not stopped but emptied.
@@ -142,7 +142,7 @@ async def test_a_restart_downloads_nothing_that_was_synced() -> None:
 
     second = Farm(store=first.store)
     await second.engine.start()
-    second.engine.add([Wanted(drive.key)])
+    second.engine.add([SeedSpec(drive.key)])
     await second.until(lambda: bool(second.synced(drive.key)))
     second.connect(theirs)
     await second.until(lambda: second.engine.status().seeds[0].peers == 1)
@@ -158,8 +158,8 @@ async def test_keys_are_added_and_removed_while_it_runs() -> None:
     one.append(b"one")
     two.append(b"two")
     async with Farm() as farm:
-        farm.engine.add([Wanted(one.key)])
-        farm.engine.add([Wanted(one.key), Wanted(two.key)])
+        farm.engine.add([SeedSpec(one.key)])
+        farm.engine.add([SeedSpec(one.key), SeedSpec(two.key)])
         assert farm.engine.keys == [one.key, two.key]
         assert await farm.engine.remove(one.key)
         assert not await farm.engine.remove(one.key)
@@ -181,7 +181,7 @@ async def test_all_synced_waits_for_every_key() -> None:
     two.append(b"two")
     theirs = [published(one), published(two)]
     async with Farm() as farm:
-        farm.engine.add([Wanted(one.key), Wanted(two.key)])
+        farm.engine.add([SeedSpec(one.key), SeedSpec(two.key)])
         farm.connect(theirs[0])
         waiting = asyncio.create_task(farm.engine.all_synced())
         await farm.until(lambda: bool(farm.synced(one.key)))
@@ -198,7 +198,7 @@ async def test_all_synced_waits_for_every_key() -> None:
 async def test_without_announcing_a_topic_is_joined_as_client_alone() -> None:
     settings = EngineSettings(data=Path("unused"), announce=False)
     async with Farm(settings=settings) as farm:
-        farm.engine.add([Wanted(bytes(32))])
+        farm.engine.add([SeedSpec(bytes(32))])
         topic = farm.swarm.topics[discovery_key(bytes(32))]
         assert (topic.server, topic.client) == (False, True)
 
@@ -210,7 +210,7 @@ def test_a_key_that_no_peer_has_is_looked_for_again_and_again(monkeypatch: pytes
     @scenario
     async def run() -> None:
         async with Farm() as farm:
-            farm.engine.add([Wanted(bytes(32))])
+            farm.engine.add([SeedSpec(bytes(32))])
             await farm.until(lambda: farm.swarm.topics[discovery_key(bytes(32))].refreshes >= 3)
 
     run()
@@ -222,7 +222,7 @@ async def test_a_complete_key_stops_looking() -> None:
     writer.append(b"one")
     theirs = published(writer)
     async with Farm() as farm:
-        farm.engine.add([Wanted(writer.key, Kind.CORE)])
+        farm.engine.add([SeedSpec(writer.key, Kind.CORE)])
         farm.connect(theirs)
         topic = farm.swarm.topics[discovery_key(writer.key)]
         await farm.until(lambda: topic.modes == [(True, False)] and bool(farm.synced(writer.key)))
@@ -244,7 +244,7 @@ async def test_a_swarm_that_does_not_close_is_left_behind_in_time() -> None:
 async def test_ready_is_reported_first_and_when_the_network_has_answered() -> None:
     answered = asyncio.Event()
     async with Farm(online=answered.wait) as farm:
-        farm.engine.add([Wanted(bytes(32))])
+        farm.engine.add([SeedSpec(bytes(32))])
         await asyncio.sleep(0.2)
         assert farm.events == []
         farm.swarm.host = "203.0.113.7"
@@ -315,7 +315,7 @@ def test_a_disk_that_cannot_be_read_is_reported_and_tried_again(monkeypatch: pyt
     @scenario
     async def run() -> None:
         async with Farm() as farm:
-            farm.engine.add([Wanted(bytes(32))])
+            farm.engine.add([SeedSpec(bytes(32))])
             warm = farm.engine._seeds.warm(bytes(32))
             assert warm is not None
             seed = warm.seed
@@ -344,7 +344,7 @@ async def test_progress_of_one_key_keeps_its_distance() -> None:
     theirs = published(writer)
     # Longer than the delay between two reviews
     async with Farm(settings=replace(SETTINGS, report_interval=0.3)) as farm:
-        farm.engine.add([Wanted(writer.key)])
+        farm.engine.add([SeedSpec(writer.key)])
         farm.connect(theirs)
         await farm.until(lambda: bool(farm.synced(writer.key)))
         emitted = zip(farm.times, farm.events, strict=True)
@@ -372,5 +372,5 @@ async def test_what_happens_while_a_key_is_added_is_not_missed() -> None:
                 return self._session.subscribe(callback)
 
         farm.cores.get = Chatty  # type: ignore[assignment, method-assign]
-        farm.engine.add([Wanted(bytes(32))])
+        farm.engine.add([SeedSpec(bytes(32))])
         await farm.until(lambda: any(isinstance(event, Progress) for event in farm.events))

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..engine import Engine
 from ..model.kind import Kind
-from ..settings.key_list import Wanted
+from ..settings.key_list import SeedSpec
 
 KEYS_A_PORTION = 500
 """Keys of a `sync` that are compared in one turn of the loop (about a millisecond)."""
@@ -47,15 +47,15 @@ class AssignedKeys:
         self._new_peers: dict[bytes, None] = {}
         """From the portions of a `sync` received so far."""
         self._on_removed = on_removed
-        self._wanted: dict[bytes, Wanted] = {}
-        self._entries: list[tuple[int, Wanted]] = []
+        self._specs: dict[bytes, SeedSpec] = {}
+        self._entries: list[tuple[int, SeedSpec]] = []
         self._drop: list[bytes] = []
         """From the portions of a `sync` received so far."""
         self._begun = False
         """Whether a portion other than the last was received."""
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._wanted
+        return key in self._specs
 
     async def sync(self, command: dict[str, Any]) -> list[bytes] | None:
         """Take one portion of a `sync`. With the last one, seed exactly the keys of all portions.
@@ -69,7 +69,7 @@ class AssignedKeys:
         elif not self._begun:
             log.warning("a portion of a sync whose beginning did not come is left out")
             return None
-        entries = [(int(entry["priority"]), _wanted(entry)) for entry in command["entries"]]
+        entries = [(int(entry["priority"]), _spec_of(entry)) for entry in command["entries"]]
         self._entries += entries
         for entry in command["entries"]:
             self._new_peers.update(dict.fromkeys(map(bytes.fromhex, entry.get("peers", ()))))
@@ -82,7 +82,7 @@ class AssignedKeys:
         entries.sort(key=lambda entry: entry[0])  # 0.3 s for a million
         self._connect(set(islice(self._new_peers, MAX_PEERS)))
         await self._apply({item.key: item for _, item in entries})
-        return [key for key in drop if key not in self._wanted]
+        return [key for key in drop if key not in self._specs]
 
     def _connect(self, peers: set[bytes]) -> None:
         for peer in self._peers - peers:
@@ -91,24 +91,24 @@ class AssignedKeys:
             self._join_peer(peer)
         self._peers = peers
 
-    async def _apply(self, wanted: dict[bytes, Wanted]) -> None:
-        kept, self._wanted = self._wanted, wanted
+    async def _apply(self, specs: dict[bytes, SeedSpec]) -> None:
+        kept, self._specs = self._specs, specs
         staying: set[bytes] = set()
         async for keys in _portions(kept):
-            gone = [key for key in keys if key not in wanted or _is_new(wanted[key], kept[key])]
+            gone = [key for key in keys if key not in specs or _is_new(specs[key], kept[key])]
             await asyncio.gather(*(self._engine.remove(key) for key in gone))
             self._engine.add(
-                Wanted(key, Kind.CORE) for key in gone if key not in wanted and self._is_announced(key)
+                SeedSpec(key, Kind.CORE) for key in gone if key not in specs and self._is_announced(key)
             )
             for key in gone:
                 self._on_removed(key)
-            stay = [key for key in keys if key in wanted and not _is_new(wanted[key], kept[key])]
+            stay = [key for key in keys if key in specs and not _is_new(specs[key], kept[key])]
             staying.update(stay)
             for key in stay:
-                if kept[key].max_fork != wanted[key].max_fork:
-                    self._engine.follow_forks(key, wanted[key].max_fork)
-        async for keys in _portions(wanted):
-            self._engine.add(wanted[key] for key in keys if key not in staying)
+                if kept[key].max_fork != specs[key].max_fork:
+                    self._engine.follow_forks(key, specs[key].max_fork)
+        async for keys in _portions(specs):
+            self._engine.add(specs[key] for key in keys if key not in staying)
 
 
 async def _portions(keys: Iterable[bytes]) -> AsyncIterator[list[bytes]]:
@@ -119,14 +119,14 @@ async def _portions(keys: Iterable[bytes]) -> AsyncIterator[list[bytes]]:
         await asyncio.sleep(0)
 
 
-def _is_new(wanted: Wanted, kept: Wanted) -> bool:
+def _is_new(spec: SeedSpec, kept: SeedSpec) -> bool:
     """Whether a key is seeded anew when its entry changes."""
-    return (wanted.kind, wanted.announce) != (kept.kind, kept.announce)
+    return (spec.kind, spec.announce) != (kept.kind, kept.announce)
 
 
-def _wanted(entry: dict[str, Any]) -> Wanted:
+def _spec_of(entry: dict[str, Any]) -> SeedSpec:
     kind, max_fork = entry["kind"], entry.get("max_fork")
-    return Wanted(
+    return SeedSpec(
         bytes.fromhex(entry["key"]),
         None if kind is None else Kind(kind),
         None if max_fork is None else int(max_fork),

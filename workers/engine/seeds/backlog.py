@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from ..settings.key_list import Wanted
+from ..settings.key_list import SeedSpec
 
 KEYS_A_TURN = 64
 """Keys that are added, or woken, in one turn of the loop."""
@@ -21,7 +21,7 @@ class Backlog:
     def __init__(
         self,
         *,
-        add: Callable[[Wanted], None],
+        add: Callable[[SeedSpec], None],
         wake: Callable[[bytes], None],
         on_failure: Callable[[bytes, Exception], None],
         on_progress: Callable[[], None],
@@ -32,9 +32,9 @@ class Backlog:
         self._on_failure = on_failure
         self._on_progress = on_progress
         self._loop = asyncio.get_running_loop()
-        self._adding: dict[bytes, Wanted] = {}
+        self._adding: dict[bytes, SeedSpec] = {}
         self._waking: dict[bytes, None] = {}
-        self._failed: dict[bytes, Wanted] = {}
+        self._failed: dict[bytes, SeedSpec] = {}
         self._step_handle: asyncio.Handle | None = None
         self._retry: asyncio.Handle | None = None
         self._closed = False
@@ -53,9 +53,9 @@ class Backlog:
         """Whether every key was tried. A key that cannot be added must not hold up callers."""
         return not self._adding
 
-    def put(self, wanted: Iterable[Wanted]) -> None:
+    def put(self, specs: Iterable[SeedSpec]) -> None:
         """Add these keys. The first of them are added before this returns."""
-        for item in wanted:
+        for item in specs:
             if item.key not in self._failed:
                 self._adding.setdefault(item.key, item)
         self._on_progress()
@@ -105,14 +105,14 @@ class Backlog:
         self._on_progress()
         self._schedule_step()
 
-    def _try(self, wanted: Wanted) -> None:
+    def _try(self, spec: SeedSpec) -> None:
         try:
-            self._add(wanted)
+            self._add(spec)
         except Exception as error:
-            self._failed[wanted.key] = wanted
+            self._failed[spec.key] = spec
             if self._retry is None and not self._closed:
                 self._retry = self._loop.call_later(RETRY_DELAY, self._retry_failed)
-            self._on_failure(wanted.key, error)
+            self._on_failure(spec.key, error)
 
     def _retry_failed(self) -> None:
         self._retry = None

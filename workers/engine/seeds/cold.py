@@ -17,7 +17,7 @@ from hypercore.storage.base import CoreInfo
 from ..model.events import CoreChanged, Event, Progress, Synced
 from ..model.kind import MAIN_ROLE, Finding, Kind, Role
 from ..model.status import SeedStatus, State
-from ..settings.key_list import Wanted
+from ..settings.key_list import SeedSpec
 
 _KINDS = {kind.value: kind for kind in Kind}
 
@@ -120,7 +120,7 @@ def amounts_of(core: Core) -> tuple[int, int, int, int]:
 class Cold(NamedTuple):
     """A cold key."""
 
-    wanted: Wanted
+    spec: SeedSpec
     kind: Kind
     cores: tuple[ColdCore, ...]
     """The core that the key names, and the second one if there is any."""
@@ -176,7 +176,7 @@ class Cold(NamedTuple):
 
     def events(self) -> list[Event]:
         """Events for a key that is cold at the start."""
-        key, blocks, size = self.wanted.key, self.blocks, self.bytes
+        key, blocks, size = self.spec.key, self.blocks, self.bytes
         heads: list[Event] = [
             CoreChanged(
                 key=key,
@@ -209,7 +209,7 @@ class Cold(NamedTuple):
     def status(self) -> SeedStatus:
         """Its status."""
         return SeedStatus(
-            key=self.wanted.key,
+            key=self.spec.key,
             kind=self.kind,
             state=State.SYNCED,
             length=self.cores[0].length,
@@ -229,11 +229,11 @@ class Cold(NamedTuple):
         )
 
 
-def load_cold(wanted: Wanted, stored: Callable[[bytes], CoreInfo | None]) -> Cold | None:
+def load_cold(spec: SeedSpec, stored: Callable[[bytes], CoreInfo | None]) -> Cold | None:
     """The cold key, if everything recorded is still stored. Raises StorageError."""
-    info = stored(wanted.key)
+    info = stored(spec.key)
     memo = None if info is None else SeedRecord.decode(info.meta)
-    if info is None or memo is None or not info.length or wanted.kind not in (None, memo.kind):
+    if info is None or memo is None or not info.length or spec.kind not in (None, memo.kind):
         return None
     if (info.fork, info.length) != (memo.fork, memo.length):
         return None
@@ -252,7 +252,7 @@ def load_cold(wanted: Wanted, stored: Callable[[bytes], CoreInfo | None]) -> Col
         return None
     cores = (main,) if second is None else (main, second)
     gaps = () if partial is None else from_text(partial.gaps)
-    return Cold(wanted, memo.kind, cores, memo.readable, gaps=gaps)
+    return Cold(spec, memo.kind, cores, memo.readable, gaps=gaps)
 
 
 def _found(info: CoreInfo, role: Role | None, recorded: tuple[int, int] | None) -> ColdCore | None:

@@ -14,7 +14,7 @@ from ..model.interfaces import CoreSession, RemotePeer
 from ..model.kind import MAIN_ROLE, Finding, Kind, Role
 from ..model.rate import Rate
 from ..model.status import SeedStatus, State, state_of
-from ..settings.key_list import Wanted
+from ..settings.key_list import SeedSpec
 from .blobs_length import RequiredBlobs
 from .cold import Cold, ColdCore, SeedRecord, amounts_of
 from .core_problems import doubts_of, problems_of, too_many_blocks, too_many_cores
@@ -52,7 +52,7 @@ class Seed:
 
     def __init__(
         self,
-        wanted: Wanted,
+        spec: SeedSpec,
         *,
         open_session: OpenSession,
         emit: Callable[[Event], None],
@@ -63,28 +63,28 @@ class Seed:
         secrets: Sequence[bytes] = (),
         resting: Cold | None = None,
     ) -> None:
-        self.key = wanted.key
+        self.key = spec.key
         self.max_blocks = max_blocks
         """Blocks beyond which nothing more is fetched; applied in the next review. None: any number."""
         self._too_large = self._claims_refused = self._failed = False
         self.kind: Kind | None = None
         """None until it is detected."""
-        self._given_kind = wanted.kind
+        self._given_kind = spec.kind
         self._open_session = open_session
         self._emit = emit
         self._changed = changed
         self._claim = claim
         self._active = resting is None
         self._tally = PeerCounters()
-        self._max_fork = wanted.max_fork
-        self._own = wanted.own
+        self._max_fork = spec.max_fork
+        self._own = spec.own
         self._known_to_peers: tuple[int, int] | None = None
         """Fork and length of our own core that a peer could learn."""
         self._secrets = secrets
         self._memo: SeedRecord | None = None
         """The record of an earlier run."""
-        claim(wanted.key)
-        self._main = self._part(wanted.key, decisive=True)
+        claim(spec.key)
+        self._main = self._part(spec.key, decisive=True)
         self._memo = SeedRecord.decode(self._main.core.meta)
         self._assume_memo(self._main)
         self._second: TrackedCore | None = None
@@ -227,7 +227,7 @@ class Seed:
         cores = (part.core for part in self._open_parts)
         gaps = tuple(part.gaps() for part in self._known) if self._count().unavailable_blocks else ()
         return Cold(
-            Wanted(self.key, self._given_kind, self._max_fork),
+            SeedSpec(self.key, self._given_kind, self._max_fork),
             self.kind,
             tuple(ColdCore(core.key, roles.get(core.key), core.fork, *amounts_of(core)) for core in cores),
             self.kind is not Kind.DRIVE or self._needed.update(self._main.core) is not None,

@@ -29,7 +29,7 @@ _KINDS: Final = tuple(kind.value for kind in Kind)
 _SEEDERS: Final = "seeders"
 
 
-class Wanted(NamedTuple):
+class SeedSpec(NamedTuple):
     """A key to seed. `kind` None: detect it from the content."""
 
     key: bytes
@@ -54,7 +54,9 @@ class KeyListError(KeyFormatError):
     """An invalid line of a key list; the text names file, line, and what was expected."""
 
 
-def parse_list(text: str, *, source: str, on_skipped: Callable[[str], None] = lambda _: None) -> list[Wanted]:
+def parse_list(
+    text: str, *, source: str, on_skipped: Callable[[str], None] = lambda _: None
+) -> list[SeedSpec]:
     """All keys of a list, in order. `on_skipped` gets a text for each line that is skipped.
 
     Raises KeyListError naming `source` and the line.
@@ -76,7 +78,7 @@ def parse_list(text: str, *, source: str, on_skipped: Callable[[str], None] = la
     return found
 
 
-def parse_line(line: str) -> Wanted | Skipped | None:
+def parse_line(line: str) -> SeedSpec | Skipped | None:
     """The key of one line; None for an empty line or comment.
 
     Raises KeyFormatError, whose text does not quote the line.
@@ -110,7 +112,7 @@ def is_cut(text: str) -> bool:
     return False
 
 
-def read_list(path: Path, *, on_skipped: Callable[[str], None] = lambda _: None) -> list[Wanted]:
+def read_list(path: Path, *, on_skipped: Callable[[str], None] = lambda _: None) -> list[SeedSpec]:
     """All keys of the list in a file. Raises KeyListError, or OSError when the file cannot be read."""
     with path.open("rb") as file:
         data = file.read(MAX_LIST_BYTES + 1)
@@ -123,25 +125,25 @@ def read_list(path: Path, *, on_skipped: Callable[[str], None] = lambda _: None)
     return parse_list(text, source=str(path), on_skipped=on_skipped)
 
 
-def merge(wanted: Iterable[Wanted]) -> list[Wanted]:
+def merge(specs: Iterable[SeedSpec]) -> list[SeedSpec]:
     """One entry a key, in order of first mention; a given kind overrides a missing one.
 
     Raises KeyListError when a key is given two kinds.
     """
     merged: dict[bytes, Kind | None] = {}
-    for key, kind, *_ in wanted:
+    for key, kind, *_ in specs:
         known = merged.get(key)
         if known is not None and kind is not None and known is not kind:
             raise KeyListError(
                 f"{encode_key(key)} is listed as {known.value} and as {kind.value}: which is it?"
             )
         merged[key] = known or kind
-    return [Wanted(key, kind) for key, kind in merged.items()]
+    return [SeedSpec(key, kind) for key, kind in merged.items()]
 
 
-def _parse_words(words: list[str]) -> Wanted | Skipped:
+def _parse_words(words: list[str]) -> SeedSpec | Skipped:
     if len(words) == 1:
-        return Wanted(_key(words[0]))
+        return SeedSpec(_key(words[0]))
     if len(words) > 2 or words[0] not in (*_KINDS, _SEEDERS):
         raise KeyFormatError(f"expected '{'|'.join(_KINDS)} KEY' or 'KEY', found {len(words)} words")
     key = _key(words[1])
@@ -149,7 +151,7 @@ def _parse_words(words: list[str]) -> Wanted | Skipped:
         return Skipped(
             "'seeders' is skipped: it is known to simple-seeder alone (to seed it, write 'drive KEY')"
         )
-    return Wanted(key, Kind(words[0]))
+    return SeedSpec(key, Kind(words[0]))
 
 
 def _key(word: str) -> bytes:

@@ -54,7 +54,7 @@ def decode_seed(key: bytes, value: bytes | None) -> SeedEntry:
     except FrameDecodeError as error:
         raise InvalidContent(f"seed list: the entry of {key.hex()} does not decode: {error}") from None
     if max(len(type_), len(description)) > MAX_DESCRIPTION_BYTES:
-        raise InvalidContent(f"seed list: the entry of {key.hex()} is longer than anybody would read")
+        raise InvalidContent(f"seed list: the entry of {key.hex()} is above {MAX_DESCRIPTION_BYTES} bytes")
     return SeedEntry(key=key, type=type_, description=description, seeders=seeders)
 
 

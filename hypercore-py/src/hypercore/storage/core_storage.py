@@ -108,7 +108,7 @@ class CoreStorage:
         self.nodes = NodePages(row.id, shared.backend, shared.cache, row.length)
         self.removed = False
         self.closed = False
-        """Whether the store has let go of the core; another object may stand for it."""
+        """Whether the store has closed the core; another object may stand for it."""
         self._stored_bits = frozenset(bit_pages) if bit_pages else _NONE
         self._waiting: _Waiting | None = None
         self._saving: _Waiting | None = None

@@ -22,7 +22,7 @@ from workers.engine.model.event_buffer import EventBuffer
 from workers.engine.model.events import Event, LimitChanged, Problem
 from workers.engine.model.status import State
 from workers.engine.seeds.table import SeedTable
-from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.key_list import SeedSpec
 from workers.engine.settings.settings import EngineSettings, LimitSettings, cap, divide
 from workers.settings.rate_schedule import parse_rate_schedule
 
@@ -94,7 +94,7 @@ class Farm:
         """Seeds what a writer at the other end of a connection has. Returns the writer's corestore."""
         other = Corestore(writer.store)
         self.peer(other)
-        self.engine.add([Wanted(writer.key)])
+        self.engine.add([SeedSpec(writer.key)])
         return other
 
     def peer(self, other: Corestore) -> None:

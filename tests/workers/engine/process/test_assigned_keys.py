@@ -10,7 +10,7 @@ from workers.engine.engine import Engine
 from workers.engine.model.kind import Kind
 from workers.engine.process import assigned_keys as module
 from workers.engine.process.assigned_keys import AssignedKeys
-from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.key_list import SeedSpec
 
 A, B = b"\x0a" * 32, b"\x0b" * 32
 PEERS = [bytes([number]) * 32 for number in range(1, 4)]
@@ -18,10 +18,10 @@ PEERS = [bytes([number]) * 32 for number in range(1, 4)]
 
 class FakeEngine:
     def __init__(self) -> None:
-        self.seeded: dict[bytes, Wanted] = {}
+        self.seeded: dict[bytes, SeedSpec] = {}
         self.removed: list[bytes] = []
 
-    def add(self, wanted: Iterable[Wanted]) -> None:
+    def add(self, wanted: Iterable[SeedSpec]) -> None:
         for item in wanted:
             self.seeded.setdefault(item.key, item)
 
@@ -65,7 +65,7 @@ def test_a_key_that_is_assigned_no_longer_stays_announced_for_a_client_of_the_bl
     world.sync(entry(A, announce=False), entry(B))
     world.announced = {A}
     world.sync()
-    assert world.engine.seeded == {A: Wanted(A, Kind.CORE)}
+    assert world.engine.seeded == {A: SeedSpec(A, Kind.CORE)}
     assert A not in world.keys
 
 

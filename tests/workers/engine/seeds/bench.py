@@ -5,7 +5,7 @@ from __future__ import annotations
 from workers.engine.model.events import Synced
 from workers.engine.model.kind import Kind
 from workers.engine.seeds.seed import Seed
-from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.key_list import SeedSpec
 
 from ..fakes import Log, Sessions
 
@@ -31,7 +31,7 @@ class Bench:
         self.may_claim = True
         self.now = 100.0
         self.seed = Seed(
-            Wanted(key, kind),
+            SeedSpec(key, kind),
             open_session=self.sessions.open,
             emit=self.log,
             changed=self._poke,

@@ -20,7 +20,7 @@ from workers.engine.seeds import seed
 from workers.engine.seeds.cold import Cold, ColdCore, Partial, SeedRecord, load_cold
 from workers.engine.seeds.detect import detect_kind
 from workers.engine.seeds.tracked_core import TrackedCore
-from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.key_list import SeedSpec
 from workers.engine.settings.settings import LimitSettings
 
 from ..fakes import Sessions, Writer, WriterOfDrive
@@ -64,7 +64,7 @@ async def test_a_drive_of_ours_stays_open_and_looks_for_peers_of_what_is_new() -
     async with ColdFarm() as farm:
         drive = writable_drive(farm.store, KeyPair.from_seed(bytes(32)))
         await farm.cores.flush()
-        farm.engine.add([Wanted(drive.key, Kind.DRIVE, own=True), Wanted(other.key)])
+        farm.engine.add([SeedSpec(drive.key, Kind.DRIVE, own=True), SeedSpec(other.key)])
         await farm.until(lambda: bool(farm.synced(drive.key)))
         topic = farm.swarm.topics[discovery_key(drive.key)]
         assert topic.client
@@ -90,10 +90,10 @@ async def test_a_drive_of_ours_stays_open_and_looks_for_peers_of_what_is_new() -
 async def test_a_drive_of_ours_is_not_put_away_by_a_restart_and_looks_for_peers() -> None:
     async with ColdFarm() as farm:
         drive = writable_drive(farm.store, KeyPair.from_seed(bytes(32)))
-        farm.engine.add([Wanted(drive.key)])  # as an earlier version did, which put it away
+        farm.engine.add([SeedSpec(drive.key)])  # as an earlier version did, which put it away
         await farm.until(lambda: farm.is_cold(drive.key))
         await farm.engine.remove(drive.key)
-        farm.engine.add([Wanted(drive.key, Kind.DRIVE, own=True)])
+        farm.engine.add([SeedSpec(drive.key, Kind.DRIVE, own=True)])
         assert not farm.is_cold(drive.key)
         assert farm.swarm.topics[discovery_key(drive.key)].client
 
@@ -207,7 +207,7 @@ async def test_two_farms_that_have_all_let_go_of_each_other() -> None:
     drive = drive_of(2)
     async with ColdFarm() as one, ColdFarm() as two:
         await put_away(one, drive)
-        two.engine.add([Wanted(drive.key)])
+        two.engine.add([SeedSpec(drive.key)])
         one.link(two.cores)
         await two.until(lambda: bool(two.synced(drive.key)))
         for farm in (one, two):
@@ -226,7 +226,7 @@ async def test_a_restart_reports_what_it_has_without_opening_it_and_serves_it() 
         await first.engine.remove(key)
 
     async with ColdFarm(first.store) as second:
-        second.engine.add([Wanted(drive.key)])
+        second.engine.add([SeedSpec(drive.key)])
         assert second.is_cold(drive.key)
         assert second.cores.open_cores == 0
         topic = second.swarm.topics[discovery_key(drive.key)]
@@ -259,7 +259,7 @@ async def test_an_encrypted_drive_is_known_again_after_a_restart() -> None:
     await put_away(first, drive)
     await first.engine.remove(drive.key)
     async with ColdFarm(first.store) as second:
-        second.engine.add([Wanted(drive.key)])
+        second.engine.add([SeedSpec(drive.key)])
         assert second.is_cold(drive.key)
         second.engine.wake(drive.key)
         await second.until_cold(drive.key)
@@ -279,7 +279,7 @@ async def test_a_block_lost_while_a_key_was_put_away_is_noticed_at_the_restart()
     first.store.flush()
     first.store.close_core(core)
     async with ColdFarm(first.store) as second:
-        second.engine.add([Wanted(drive.key)])
+        second.engine.add([SeedSpec(drive.key)])
         assert not second.is_cold(drive.key)
         assert second.swarm.topics[discovery_key(drive.key)].client, "it is behind, and looks"
 
@@ -305,7 +305,7 @@ async def test_a_core_of_two_keys_emits_events_for_both() -> None:
     drive = drive_of(2)
     async with ColdFarm() as farm:
         theirs = await put_away(farm, drive)
-        farm.engine.add([Wanted(drive.blobs.key, Kind.CORE)])
+        farm.engine.add([SeedSpec(drive.blobs.key, Kind.CORE)])
         await farm.until_cold(drive.blobs.key)
         drive.put("/later", b"z" * 500)
         await theirs.flush()
@@ -326,10 +326,10 @@ async def test_thousands_of_keys_are_added_in_turns_and_each_is_reported() -> No
         writer = Writer(compat=True, store=store)
         writer.append(b"x")
         writer.core.meta = Cold(
-            Wanted(writer.key), Kind.CORE, (ColdCore(writer.key, Role.CORE, 0, 1, 1, 1, 1),), True
+            SeedSpec(writer.key), Kind.CORE, (ColdCore(writer.key, Role.CORE, 0, 1, 1, 1, 1),), True
         ).memo.encode()
         store.close_core(writer.core)
-        wanted.append(Wanted(writer.key))
+        wanted.append(SeedSpec(writer.key))
     store.flush()
     async with ColdFarm(store) as farm:
         farm.engine.add(wanted)
@@ -357,7 +357,7 @@ async def test_a_key_that_is_put_away_costs_little_memory() -> None:
             _whole(bytes(reversed(name)), Role.BLOBS, 300 + number, 100_000 + number),
         )
         found = Finding(Kind.DRIVE, blobs=cores[1].key)
-        seeds.append(Cold(Wanted(name, Kind.DRIVE), Kind.DRIVE, cores, True, finding=found))
+        seeds.append(Cold(SeedSpec(name, Kind.DRIVE), Kind.DRIVE, cores, True, finding=found))
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -404,19 +404,19 @@ def test_a_memo_of_another_length_or_kind_is_not_believed() -> None:
     sessions, writer = Sessions(), Writer(compat=True)
     core = sessions.open(writer.key).core
     store = sessions.store
-    assert load_cold(Wanted(writer.key), store.info) is None, "nothing is here"
+    assert load_cold(SeedSpec(writer.key), store.info) is None, "nothing is here"
     own = Writer(compat=True, store=store)
     own.append(b"one", b"two")
     own.core.meta = SeedRecord(Kind.CORE, 0, 2).encode()
-    assert load_cold(Wanted(own.key), store.info) is not None
-    assert load_cold(Wanted(own.key, Kind.CORE), store.info) is not None
-    assert load_cold(Wanted(own.key, Kind.BEE), store.info) is None
+    assert load_cold(SeedSpec(own.key), store.info) is not None
+    assert load_cold(SeedSpec(own.key, Kind.CORE), store.info) is not None
+    assert load_cold(SeedSpec(own.key, Kind.BEE), store.info) is None
     own.core.meta = SeedRecord(Kind.CORE, 0, 1).encode()
-    assert load_cold(Wanted(own.key), store.info) is None
+    assert load_cold(SeedSpec(own.key), store.info) is None
     own.core.meta = SeedRecord(Kind.CORE).encode()
-    assert load_cold(Wanted(own.key), store.info) is None
+    assert load_cold(SeedSpec(own.key), store.info) is None
     own.core.meta = SeedRecord(Kind.DRIVE, 0, 2, core.key, 1).encode()
-    assert load_cold(Wanted(own.key), store.info) is None, "its second core is not here"
+    assert load_cold(SeedSpec(own.key), store.info) is None, "its second core is not here"
 
 
 @scenario
@@ -431,7 +431,7 @@ async def test_a_conflict_is_reported_at_each_start_and_ends_with_the_core() -> 
     await first.engine.remove(writer.key)
     async with ColdFarm(first.store) as second:
         store = second.store
-        second.engine.add([Wanted(writer.key)])
+        second.engine.add([SeedSpec(writer.key)])
         await second.until(lambda: any(isinstance(event, Problem) for event in second.events))
         assert [event.code for event in second.events if isinstance(event, Problem)] == ["CONFLICT"]
         assert second.engine.status().seeds[0].state is State.FAILED
@@ -456,6 +456,6 @@ async def test_what_belongs_to_a_cold_key_is_claimed_without_opening_it() -> Non
         return True
 
     async with ColdFarm(first.store, claim) as second:
-        second.engine.add([Wanted(drive.key)])
+        second.engine.add([SeedSpec(drive.key)])
         assert second.is_cold(drive.key)
         assert claimed == [(drive.key, drive.key), (drive.key, drive.blobs.key)]

@@ -16,7 +16,7 @@ from workers.engine.model.events import Progress, Synced
 from workers.engine.model.kind import Kind
 from workers.engine.model.status import SeedStatus, State
 from workers.engine.seeds.gaps import gaps_of
-from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.key_list import SeedSpec
 
 from ..fakes import Writer, WriterOfDrive
 from ..farms import ColdFarm, published, scenario
@@ -52,7 +52,7 @@ async def test_a_drive_with_a_cleared_file_is_synced_put_away_and_known_after_a_
     total, size = drive.db.core.length + 6, drive.db.core.byte_length + 3_600
     async with ColdFarm(store) as farm:
         theirs = published(drive)
-        farm.engine.add([Wanted(drive.key)])
+        farm.engine.add([SeedSpec(drive.key)])
         connection = farm.link(theirs)
         await farm.until(lambda: status(farm).have_blocks == total - 2)
         assert not farm.synced(drive.key)
@@ -72,7 +72,7 @@ async def test_a_drive_with_a_cleared_file_is_synced_put_away_and_known_after_a_
         assert farm.engine.totals().have_bytes == size - 1_000
 
     async with ColdFarm(store) as again:
-        again.engine.add([Wanted(drive.key)])
+        again.engine.add([SeedSpec(drive.key)])
         await again.engine.all_synced()
         assert again.is_cold(drive.key), "nothing had to be asked"
         assert status(again) == cold.__class__(**{**_fields(cold), "bytes_in": 0})
@@ -101,7 +101,7 @@ async def test_a_later_peer_that_has_the_blocks_is_asked_for_them() -> None:
     source = Corestore(drive.store)
     backup = Corestore(whole)
     async with ColdFarm() as farm:
-        farm.engine.add([Wanted(drive.key)])
+        farm.engine.add([SeedSpec(drive.key)])
         connection = farm.link(source)
         await farm.until(lambda: bool(farm.synced(drive.key)))
         connection.close()
@@ -129,7 +129,7 @@ async def test_a_log_whose_beginning_is_cleared_is_a_core_though_nothing_shows_i
     writer.store.flush()
     writer.core.clear(0, 10)
     async with ColdFarm() as farm:
-        farm.engine.add([Wanted(writer.key)])
+        farm.engine.add([SeedSpec(writer.key)])
         connection = farm.link(published(writer))
         await farm.until(lambda: bool(farm.synced(writer.key)))
         (notified,) = farm.synced(writer.key)
@@ -146,7 +146,7 @@ async def test_new_versions_are_synced_at_once_and_a_crash_before_the_note_of_th
     writer.core.clear(5, 7)
     store = memory_store()
     async with ColdFarm(store) as farm:
-        farm.engine.add([Wanted(writer.key, Kind.CORE)])
+        farm.engine.add([SeedSpec(writer.key, Kind.CORE)])
         theirs = published(writer)
         farm.link(theirs)
         await farm.until(lambda: bool(farm.synced(writer.key)))
@@ -162,7 +162,7 @@ async def test_new_versions_are_synced_at_once_and_a_crash_before_the_note_of_th
         await farm.until(lambda: recorded.durable_head is recorded.head)
         recorded.meta = meta
     async with ColdFarm(store) as again:
-        again.engine.add([Wanted(writer.key, Kind.CORE)])
+        again.engine.add([SeedSpec(writer.key, Kind.CORE)])
         await again.until(lambda: bool(again.synced(writer.key)))
         assert again.synced(writer.key)[-1].unavailable_blocks == 2, "its writer is not there to say so"
 
@@ -174,7 +174,7 @@ async def test_what_was_given_up_can_be_looked_for_again_from_outside() -> None:
     writer.store.flush()
     writer.core.clear(5, 7)
     async with ColdFarm() as farm:
-        farm.engine.add([Wanted(writer.key, Kind.CORE)])
+        farm.engine.add([SeedSpec(writer.key, Kind.CORE)])
         connection = farm.link(published(writer))
         await farm.until(lambda: bool(farm.synced(writer.key)))
         connection.close()

@@ -18,7 +18,7 @@ from workers.engine.seeds.backlog import Backlog
 from workers.engine.seeds.blobs_length import MAX_ENTRY_BYTES, SCAN_BLOCKS, TURN_BYTES, RequiredBlobs
 from workers.engine.seeds.problems import Problems
 from workers.engine.seeds.seed import Seed
-from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.key_list import SeedSpec
 
 from ..fakes import WriterOfDrive, copy, upgrade
 from ..farms import Farm
@@ -39,7 +39,7 @@ def test_a_key_that_cannot_be_added_is_tried_again_and_holds_none_up(
         failures: list[bytes] = []
         broken = {key_of(3), key_of(100)}
 
-        def add(wanted: Wanted) -> None:
+        def add(wanted: SeedSpec) -> None:
             if wanted.key in broken:
                 raise OSError("the disk")
             added.append(wanted.key)
@@ -50,10 +50,10 @@ def test_a_key_that_cannot_be_added_is_tried_again_and_holds_none_up(
             on_failure=lambda key, error: failures.append(key),
             on_progress=lambda: None,
         )
-        waiting.put(Wanted(key_of(number)) for number in range(200))
+        waiting.put(SeedSpec(key_of(number)) for number in range(200))
         await asyncio.sleep(0.02)
         assert len(added) == 198 and sorted(waiting.waiting) == sorted(broken)
-        waiting.put([Wanted(key_of(3))])  # listed again meanwhile
+        waiting.put([SeedSpec(key_of(3))])  # listed again meanwhile
         assert waiting.remove(key_of(100)) and not waiting.remove(key_of(100))
         broken.clear()
         async with asyncio.timeout(5):
@@ -81,7 +81,7 @@ def test_a_key_whose_core_cannot_be_opened_is_reported_and_the_others_are_seeded
                 return real(key, active=active)
 
             farm.engine._cores.get = get  # type: ignore[method-assign]
-            farm.engine.add(Wanted(key_of(number)) for number in range(150))
+            farm.engine.add(SeedSpec(key_of(number)) for number in range(150))
             await farm.until(lambda: len(farm.swarm.topics) == 149)
             await farm.until(lambda: any(isinstance(event, Problem) for event in farm.events))
             assert [event.key for event in farm.events if isinstance(event, Problem)] == [key_of(1)]
@@ -107,7 +107,7 @@ def test_a_fault_of_ours_in_one_key_stops_neither_statuses_nor_reviews_of_others
 
     async def scene() -> None:
         async with Farm() as farm:
-            farm.engine.add(Wanted(key_of(number)) for number in range(3))
+            farm.engine.add(SeedSpec(key_of(number)) for number in range(3))
             await farm.until(lambda: any(isinstance(event, Problem) for event in farm.events))
             assert {status.key for status in farm.engine.status().seeds} == {key_of(0), key_of(2)}
             farm.engine.mark_changed(key_of(1))

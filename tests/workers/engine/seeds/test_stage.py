@@ -14,7 +14,7 @@ from workers.engine.seeds.cold import Cold
 from workers.engine.seeds.seed import Seed
 from workers.engine.seeds.stage import TRANSITIONS, Stage, StageMachine, Step, after
 from workers.engine.seeds.table import SeedSlot, SeedTable
-from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.key_list import SeedSpec
 
 from ..fakes import WriterOfDrive
 from ..farms import ColdFarm, put_away, scenario
@@ -110,7 +110,7 @@ async def test_an_engine_goes_every_way_of_the_table_and_no_other() -> None:
         await first.until(lambda: first.synced(drive.key)[-1].version == drive.db.core.length)
         await first.until(lambda: _stage_of(first.engine._seeds.get(drive.key)) is Stage.RESTING)
         await first.engine.remove(drive.key)
-        first.engine.add([Wanted(bytes(32)), Wanted(drive.key)])
+        first.engine.add([SeedSpec(bytes(32)), SeedSpec(drive.key)])
         await first.engine.remove(bytes(32))
         connection.close()
         await first.until_cold(drive.key)

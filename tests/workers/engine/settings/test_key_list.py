@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hypercore.keys import encode_key
 from workers.engine.model.kind import Kind
-from workers.engine.settings.key_list import KeyListError, Wanted, is_cut, merge, parse_list, read_list
+from workers.engine.settings.key_list import KeyListError, SeedSpec, is_cut, merge, parse_list, read_list
 
 ONE, TWO = bytes([1]) * 32, bytes([2]) * 32
 
@@ -18,19 +18,19 @@ ONE, TWO = bytes([1]) * 32, bytes([2]) * 32
 def test_lines_name_a_kind_and_a_key_in_any_spelling() -> None:
     text = f"core {ONE.hex()}\nbee {encode_key(TWO)}\ndrive hyper://{ONE.hex()}/path\n"
     assert parse_list(text, source="seeds.txt") == [
-        Wanted(ONE, Kind.CORE),
-        Wanted(TWO, Kind.BEE),
-        Wanted(ONE, Kind.DRIVE),
+        SeedSpec(ONE, Kind.CORE),
+        SeedSpec(TWO, Kind.BEE),
+        SeedSpec(ONE, Kind.DRIVE),
     ]
 
 
 def test_a_bare_key_is_of_a_kind_to_be_seen() -> None:
-    assert parse_list(ONE.hex(), source="seeds.txt") == [Wanted(ONE, None)]
+    assert parse_list(ONE.hex(), source="seeds.txt") == [SeedSpec(ONE, None)]
 
 
 def test_blank_lines_comments_and_windows_ends_are_passed_over() -> None:
     text = f"\ufeff# my seeds\r\n\r\n  core   {ONE.hex()}  # the first\r\n\t\r\n#core {TWO.hex()}\r\n"
-    assert parse_list(text, source="seeds.txt") == [Wanted(ONE, Kind.CORE)]
+    assert parse_list(text, source="seeds.txt") == [SeedSpec(ONE, Kind.CORE)]
 
 
 @pytest.mark.parametrize(
@@ -69,19 +69,19 @@ def test_the_size_of_a_list_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_merging_keeps_order_and_takes_the_kind_that_is_given() -> None:
-    wanted = [Wanted(TWO), Wanted(ONE, Kind.CORE), Wanted(TWO, Kind.DRIVE), Wanted(ONE)]
-    assert merge(wanted) == [Wanted(TWO, Kind.DRIVE), Wanted(ONE, Kind.CORE)]
+    wanted = [SeedSpec(TWO), SeedSpec(ONE, Kind.CORE), SeedSpec(TWO, Kind.DRIVE), SeedSpec(ONE)]
+    assert merge(wanted) == [SeedSpec(TWO, Kind.DRIVE), SeedSpec(ONE, Kind.CORE)]
 
 
 def test_a_key_of_two_kinds_is_refused() -> None:
     with pytest.raises(KeyListError, match="as core and as bee"):
-        merge([Wanted(ONE, Kind.CORE), Wanted(ONE, Kind.BEE)])
+        merge([SeedSpec(ONE, Kind.CORE), SeedSpec(ONE, Kind.BEE)])
 
 
 def test_lines_for_simple_seeder_alone_are_skipped_with_a_warning() -> None:
     reported: list[str] = []
     text = f"seeders {ONE.hex()}\ndrive {ONE.hex()}\nseeders {encode_key(TWO)} # who is there\n"
-    assert parse_list(text, source="seeds.txt", on_skipped=reported.append) == [Wanted(ONE, Kind.DRIVE)]
+    assert parse_list(text, source="seeds.txt", on_skipped=reported.append) == [SeedSpec(ONE, Kind.DRIVE)]
     assert [line.partition(":")[0] for line in reported] == ["seeds.txt, line 1", "seeds.txt, line 3"]
     assert all("'drive KEY'" in line for line in reported)
     with pytest.raises(KeyListError, match="line 1"):

@@ -50,7 +50,7 @@ USEFUL_BYTE_SECONDS = 8e-9
 included."""
 
 ASSUMED_BLOCK_BYTES = 65536
-"""Bytes that a block has which is requested and not here yet: those of drives."""
+"""Assumed size, in bytes, of a block that is requested and not here yet: that of most blocks of drives."""
 
 MAX_ASSUMED_BLOCKS = 64
 """Blocks of a connection that count before they are processed: those of an official message of 4 MB. Ours."""

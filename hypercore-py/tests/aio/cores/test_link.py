@@ -195,7 +195,7 @@ def test_a_core_keeps_nothing_of_an_ended_connection() -> None:
 
 
 class Scheduled:
-    """A loop that collects what is to be called, whose time is moved by hand and by timers."""
+    """A fake event loop: it collects callbacks, and the test or a timer moves its time."""
 
     def __init__(self) -> None:
         self.now = 0.0
